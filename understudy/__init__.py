@@ -1,0 +1,1 @@
+"""Durable, supervised actors for Python."""
