@@ -1,0 +1,164 @@
+"""The life of an effect, written once for all adapters: who may take it, when, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from understudy.storage._errors import StaleEpoch
+from understudy.storage.adapters._values import pack, seconds_to_micros, unpack
+
+if TYPE_CHECKING:
+    from understudy.storage._write import EffectStatus, NewEffect
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A row of the outbox: something to be carried out.
+
+    Attributes:
+        id: its number in this store.
+        channel: who carries it out.
+        payload: plain data for it.
+        dedupe_key: tells repeats apart, unique in the channel.
+        stream: the stream that asked for it, or None.
+        status: pending, executing, completed or failed.
+        attempts: how often it has been claimed.
+        created_at: when it was added, epoch seconds.
+        next_at: from when a pending one may be claimed, epoch seconds.
+        lease_until: until when an executing one belongs to its claimer, epoch seconds.
+        epoch: incarnation of the last claimer that gave one.
+        error: text of the last failure.
+        result: what the executor left with a completed one.
+    """
+
+    id: int
+    channel: str
+    payload: Any
+    dedupe_key: str
+    stream: str | None
+    status: EffectStatus
+    attempts: int
+    created_at: float
+    next_at: float | None = None
+    lease_until: float | None = None
+    epoch: int | None = None
+    error: str | None = None
+    result: Any = None
+
+
+#: When an effect that is over may be claimed again, in microseconds: never.
+NEVER = 2**62
+
+
+def new_effect(number: int, new: NewEffect, now: float) -> Effect:
+    """A pending effect."""
+    return Effect(
+        id=number,
+        channel=new.channel,
+        payload=new.payload,
+        dedupe_key=new.dedupe_key,
+        stream=new.stream,
+        status="pending",
+        attempts=0,
+        created_at=now,
+        next_at=now if new.not_before is None else new.not_before,
+    )
+
+
+def due_at(effect: Effect) -> int:
+    """The microsecond from which the effect may be claimed."""
+    if effect.status == "pending":
+        return seconds_to_micros(effect.next_at or 0.0)
+    if effect.status == "executing":
+        return seconds_to_micros(effect.lease_until or 0.0)
+    return NEVER
+
+
+def claimed(effect: Effect, lease: float, epoch: int | None, now: float) -> Effect | None:
+    """The effect in the hands of the claimer, or None if it may not have it.
+
+    An executing effect changes hands when its lease has run out, or at once to a later
+    epoch: its holder is a past incarnation then.
+    """
+    if lease <= 0:
+        raise ValueError(f"lease is {lease!r}: use more than 0 seconds")
+    if epoch is not None and effect.epoch is not None and epoch < effect.epoch:
+        return None
+    later = epoch is not None and effect.epoch is not None and epoch > effect.epoch
+    taken_over = later and effect.status == "executing"
+    if not taken_over and due_at(effect) > seconds_to_micros(now):
+        return None
+    return replace(
+        effect,
+        status="executing",
+        attempts=effect.attempts + 1,
+        lease_until=now + lease,
+        epoch=effect.epoch if epoch is None else epoch,
+    )
+
+
+def completed(effect: Effect, result: Any, epoch: int | None) -> Effect:
+    """The effect after it was carried out."""
+    _check_epoch(effect, epoch)
+    if effect.status == "completed":
+        return effect
+    return replace(effect, status="completed", result=result, lease_until=None, error=None)
+
+
+def failed(effect: Effect, error: str, retry_at: float | None, epoch: int | None) -> Effect:
+    """The effect after a try that failed: over, or pending until `retry_at`."""
+    _check_epoch(effect, epoch)
+    if effect.status == "completed":
+        return effect
+    if retry_at is None:
+        return replace(effect, status="failed", error=error, lease_until=None)
+    return replace(effect, status="pending", error=error, next_at=retry_at, lease_until=None)
+
+
+def _check_epoch(effect: Effect, epoch: int | None) -> None:
+    if epoch is not None and effect.epoch is not None and epoch < effect.epoch:
+        raise StaleEpoch(effect.stream or effect.channel, epoch, effect.epoch)
+
+
+def pack_effect(effect: Effect) -> bytes:
+    """The effect as bytes; a payload or result that is not plain data is refused."""
+    return pack(
+        [
+            effect.id,
+            effect.channel,
+            effect.payload,
+            effect.dedupe_key,
+            effect.stream,
+            effect.status,
+            effect.attempts,
+            effect.created_at,
+            effect.next_at,
+            effect.lease_until,
+            effect.epoch,
+            effect.error,
+            effect.result,
+        ],
+        stream=effect.stream,
+    )
+
+
+def unpack_effect(data: bytes) -> Effect:
+    """The effect that `pack_effect` was given."""
+    (number, channel, payload, key, stream, status, attempts, created, next_at, lease, epoch,
+     error, result) = unpack(data)  # fmt: skip
+    return Effect(
+        id=number,
+        channel=channel,
+        payload=payload,
+        dedupe_key=key,
+        stream=stream,
+        status=status,
+        attempts=attempts,
+        created_at=created,
+        next_at=next_at,
+        lease_until=lease,
+        epoch=epoch,
+        error=error,
+        result=result,
+    )
