@@ -1,0 +1,1 @@
+"""Examples that run: one small file for each way of use, and the Librarian."""
