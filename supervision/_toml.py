@@ -1,0 +1,249 @@
+"""Supervision trees from TOML files, so that operators configure a tree without code."""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pykka
+
+from understudy.actors import Directive, Heartbeat, Mailbox
+from understudy.supervision._errors import InvalidChildSpec, InvalidTree
+from understudy.supervision._spec import AutoShutdown, ChildSpec, is_supervisor
+from understudy.supervision._static_family import check_children
+from understudy.supervision._strategies import STRATEGIES, Backoff, OneForOne, Strategy
+from understudy.supervision._supervisor import Supervisor
+
+__all__ = ["load_tree"]
+
+_SUPERVISOR_KEYS = (
+    "name", "strategy", "intensity", "period", "budget", "backoff", "auto_shutdown", "decider",
+    "children", "include",
+)  # fmt: skip
+_CHILD_KEYS = (
+    "id", "class", "args", "kwargs", "restart", "shutdown", "significant", "heartbeat",
+    "ask_failures", "dispatcher", "mailbox", "persistence_id", "supervisor",
+)  # fmt: skip
+
+
+def load_tree(source: str | Path) -> type[Supervisor]:
+    """A supervisor class from a TOML file, ready for `system.spawn()` or a child spec.
+
+    ```toml
+    [supervisor]
+    name = "Shop"
+    strategy = "rest_for_one"          # one_for_one | one_for_all | rest_for_one
+    intensity = 5                      # "unlimited" with budget = "child"
+    period = 10.0
+    backoff = { first = 0.1, maximum = 5.0 }
+    decider = { ValueError = "resume", "shop.errors:Broken" = "stop" }
+
+    [[supervisor.children]]
+    id = "stock"
+    class = "shop.stock:Stock"         # module:Class
+    args = [100]
+    restart = "permanent"
+    shutdown = 5.0                     # seconds | "brutal" | "infinity"
+
+    [[supervisor.children]]
+    id = "tills"
+    supervisor = { strategy = "one_for_one", children = [ ... ] }   # or include = "tills.toml"
+    ```
+
+    The whole file is checked, and every class imported, before anything is started.
+
+    Args:
+        source: path of the file. Relative `include` paths start at the including file's folder.
+
+    Raises:
+        InvalidTree: a key or value cannot be used; `field` is where (`supervisor.children[1].id`),
+            `problems` has one error for each. Files that include themselves are refused.
+        OSError: the file cannot be read.
+
+    """
+    return _load_file(Path(source), ())
+
+
+def _load_file(path: Path, above: tuple[Path, ...]) -> type[Supervisor]:
+    path = path.resolve()
+    if path in above:
+        chain = " -> ".join(str(p) for p in (*above, path))
+        raise InvalidTree("include", str(path), f"a tree without a circle ({chain})")
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidTree(str(path), str(error), "a valid TOML file") from error
+    reader = _Reader(path, (*above, path))
+    for key in data:
+        if key != "supervisor":
+            reader.wrong(key, data[key], "no such key; the only table is [supervisor]")
+    tree = reader.supervisor(data.get("supervisor"), "supervisor")
+    InvalidTree.raise_any(reader.problems)
+    assert tree is not None
+    return tree
+
+
+class _Reader:
+    """Reads one file and collects everything that is wrong with it."""
+
+    def __init__(self, path: Path, above: tuple[Path, ...]) -> None:
+        self.problems: list[InvalidChildSpec] = []
+        self._path = path
+        self._above = above
+
+    def wrong(self, where: str, value: Any, expected: str) -> None:
+        self.problems.append(InvalidTree(where, value, expected))
+
+    def _keys(self, table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+        for key, value in table.items():
+            if key not in known:
+                self.wrong(
+                    f"{where}.{key}", value, f"no such key; the keys are {', '.join(known)}"
+                )
+
+    def _nested(self, where: str, make: Any) -> Any:
+        """Build something, taking its problems over under our own key."""
+        try:
+            return make()
+        except InvalidChildSpec as error:
+            for problem in error.problems:
+                inside = problem.field if isinstance(problem, InvalidTree) else (
+                    f"{where}.{problem.field}"
+                )
+                self.wrong(inside, problem.value, problem.expected or "another value")
+        except (TypeError, ValueError) as error:
+            self.wrong(where, str(error), "another value")
+        return None
+
+    def supervisor(self, table: Any, where: str) -> type[Supervisor] | None:
+        if not isinstance(table, dict):
+            self.wrong(where, table, "a table")
+            return None
+        if "include" in table:
+            target = self._path.parent / str(table["include"])
+            if not target.is_file():
+                self.wrong(f"{where}.include", table["include"], f"a file; {target} is none")
+                return None
+            return self._nested(f"{where}.include", lambda: _load_file(target, self._above))  # type: ignore[no-any-return] # what _load_file gives
+        self._keys(table, _SUPERVISOR_KEYS, where)
+        strategy = self._strategy(table, where)
+        decider = self._decider(table.get("decider", {}), f"{where}.decider")
+        shutdown = AutoShutdown.NEVER
+        given = table.get("auto_shutdown", "never")
+        try:
+            shutdown = AutoShutdown(given)
+        except ValueError:
+            self.wrong(
+                f"{where}.auto_shutdown", given, ", ".join(m.value for m in AutoShutdown)
+            )
+        children = table.get("children", [])
+        specs: list[ChildSpec] = []
+        if not isinstance(children, list):
+            self.wrong(f"{where}.children", children, "an array of tables")
+            children = []
+        for at, child in enumerate(children):
+            spec = self._child(child, f"{where}.children[{at}]")
+            if spec is not None:
+                specs.append(spec)
+        if len(specs) == len(children):
+            self._nested(f"{where}.children", lambda: check_children(specs, shutdown))
+        name = table.get("name", "ConfiguredSupervisor")
+        if not isinstance(name, str) or not name.isidentifier():
+            self.wrong(f"{where}.name", name, "a name, as of a class")
+            name = "ConfiguredSupervisor"
+        return type(
+            name,
+            (Supervisor,),
+            {
+                "__doc__": f"Configured by {self._path}.",
+                "__module__": __name__,
+                "strategy": strategy,
+                "decider": decider,
+                "auto_shutdown": shutdown,
+                "children": lambda _self: specs,
+            },
+        )
+
+    def _strategy(self, table: dict[str, Any], where: str) -> Strategy:
+        kind = STRATEGIES.get(table.get("strategy", OneForOne.name))
+        if kind is None:
+            self.wrong(f"{where}.strategy", table["strategy"], ", ".join(STRATEGIES))
+            return OneForOne()
+        limits = {key: table[key] for key in ("intensity", "period", "budget") if key in table}
+        if limits.get("intensity") == "unlimited":
+            limits["intensity"] = None
+        if "backoff" in table:
+            options = table["backoff"]
+            if not isinstance(options, dict):
+                self.wrong(f"{where}.backoff", options, "a table")
+            else:
+                limits["backoff"] = self._nested(
+                    f"{where}.backoff", lambda: Backoff(**options)
+                )
+        return self._nested(where, lambda: kind(**limits)) or OneForOne()
+
+    def _decider(self, table: Any, where: str) -> dict[type[BaseException], Directive]:
+        found: dict[type[BaseException], Directive] = {}
+        if not isinstance(table, dict):
+            self.wrong(where, table, "a table from exceptions to directives")
+            return found
+        for name, directive in table.items():
+            path = name if ":" in name else f"builtins:{name}"
+            kind = self._class(path, f"{where}.{name}", BaseException)
+            try:
+                member = Directive(directive)
+            except ValueError:
+                expected = ", ".join(m.value for m in Directive)
+                self.wrong(f"{where}.{name}", directive, expected)
+                continue
+            if kind is not None:
+                found[kind] = member
+        return found
+
+    def _class(self, path: Any, where: str, base: type) -> Any:
+        expected = f'"module:Class" of a {base.__name__}'
+        if not isinstance(path, str) or path.count(":") != 1:
+            self.wrong(where, path, expected)
+            return None
+        module, _, name = path.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except Exception as error:  # noqa: BLE001 - importing runs the user's code
+            self.wrong(where, path, f"{expected} that can be imported ({error})")
+            return None
+        if not (isinstance(found, type) and issubclass(found, base)):
+            self.wrong(where, path, f"{expected}; this is {found!r}")
+            return None
+        return found
+
+    def _child(self, table: Any, where: str) -> ChildSpec | None:
+        if not isinstance(table, dict):
+            self.wrong(where, table, "a table")
+            return None
+        before = len(self.problems)
+        self._keys(table, _CHILD_KEYS, where)
+        fields = {k: v for k, v in table.items() if k in _CHILD_KEYS}
+        below = fields.pop("supervisor", None)
+        path = fields.pop("class", None)
+        if (below is None) == (path is None):
+            self.wrong(f"{where}.class", path, 'either "class" or "supervisor"')
+            return None
+        if below is not None:
+            cls: Any = self.supervisor(below, f"{where}.supervisor")
+        else:
+            cls = self._class(path, f"{where}.class", pykka.Actor)
+        for key, kind in (("heartbeat", Heartbeat), ("mailbox", Mailbox)):
+            options = fields.get(key)
+            if isinstance(options, dict):
+                fields[key] = self._nested(
+                    f"{where}.{key}", lambda kind=kind, options=options: kind(**options)
+                )
+        if cls is None or len(self.problems) > before:
+            return None
+        spec: ChildSpec | None = self._nested(where, lambda: ChildSpec(cls=cls, **fields))
+        assert spec is None or below is None or is_supervisor(spec.cls)
+        return spec
