@@ -1,0 +1,320 @@
+"""`understudy bench`: run suites, list, compare, report, check."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from understudy.benchmarks import _runner, worker
+from understudy.benchmarks._libraries import LIBRARIES, UnknownPeer
+from understudy.benchmarks._progress import watcher
+from understudy.benchmarks._results import NotResults, Results
+from understudy.benchmarks._scenario import REGISTRY, UnknownScenario
+from understudy.benchmarks._tables import suite_tables
+
+if TYPE_CHECKING:
+    from understudy.benchmarks._scenario import Scenario
+    from understudy.benchmarks._tables import Table
+
+COMMITTED = Path("docs/benchmarks/results.json")
+SUITES = "kernel, supervision, journal, sessions, savina or all"
+
+
+class _RunByDefault(typer.core.TyperGroup):
+    """`bench kernel --quick` means `bench run kernel --quick`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_RunByDefault,
+    no_args_is_help=False,
+    help="Measure what actors and durability cost on this machine, beside other libraries. "
+    f"`bench [SUITE] [OPTIONS]` runs {SUITES}; `bench run --help` lists the options.",
+)
+
+Out = Annotated[
+    Path | None, typer.Option(help="Directory for results.json, report and plots.", metavar="DIR")
+]
+
+
+def _fail(error: Exception) -> typer.Exit:
+    Console(stderr=True).print(str(error), style="red", markup=False)
+    return typer.Exit(2)
+
+
+def _load_suites(scripts: list[Path] | None = None) -> None:
+    from understudy.benchmarks import suites
+
+    suites.load()
+    for script in scripts or ():
+        worker.load(str(script.resolve()))
+
+
+@app.command("run")
+def run_command(
+    suites: Annotated[list[str] | None, typer.Argument(help=f"{SUITES}.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, under two minutes.")] = False,
+    peers: Annotated[
+        str | None, typer.Option(help="Libraries beside ours, separated by commas; or none.")
+    ] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Only these scenarios; wildcards; repeatable.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Times each is measured.")] = None,
+    pin: Annotated[
+        str | None, typer.Option(help="Cores for pinned scenarios, as in 0,1; or none.")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option(help="Seconds after which a measurement is cut off.")
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(min=100, help="Messages a Savina benchmark may need.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")] = False,
+    out: Out = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="Where journals are written: the disk to measure.")
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="A flame graph or table per scenario, into DIR.")
+    ] = False,
+    load: Annotated[
+        list[Path] | None, typer.Option(help="Python file with scenarios of your own.")
+    ] = None,
+) -> None:
+    """Run suites and print what they show.
+
+    Exit status 0 when every measurement succeeded, 1 when one failed or gave a wrong answer, 130
+    after Ctrl-C, which keeps the results so far.
+    """
+    try:
+        _load_suites(load)
+        options = _runner.Options(
+            quick=quick,
+            rounds=rounds,
+            peers=_peers(peers),
+            pin=_cores(pin),
+            limit=limit,
+            budget=budget,
+            profile=profile,
+            out=out or (Path("bench-results") if profile else None),
+            directory=directory,
+        )
+        chosen = REGISTRY.select(suites or [], scenario or [])
+    except (UnknownScenario, UnknownPeer, ValueError, OSError) as error:
+        raise _fail(error) from None
+    raise typer.Exit(_run(chosen, options, as_json=as_json))
+
+
+def _run(chosen: list[Scenario], options: _runner.Options, *, as_json: bool) -> int:
+    path = options.out / "results.json" if options.out else None
+    results = _runner.run(
+        chosen, options, watcher(), path=path, command=shlex.join(["understudy", *_arguments()])
+    )
+    if as_json:
+        print(json.dumps(results.data(), indent=1))
+    else:
+        show(results)
+    if options.out is not None and results.measurements:
+        _report(results, options.out)
+    if results.run["interrupted"]:
+        return 130
+    return 1 if results.failures() else 0
+
+
+def _arguments() -> list[str]:
+    arguments = sys.argv[1:]
+    return arguments if arguments[:1] == ["bench"] else ["bench", *arguments]
+
+
+def _peers(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    if text == "none":
+        return ()
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in LIBRARIES:
+            raise UnknownPeer(name, [n for n, item in LIBRARIES.items() if not item.ours])
+    return names
+
+
+def _cores(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    if text == "none":
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--pin takes core numbers, as in 0,1, or none; not {text!r}") from None
+
+
+def show(results: Results) -> None:
+    """Print all tables of a run on the terminal, then what failed."""
+    console = Console()
+    for suite in dict.fromkeys(f["suite"] for f in results.scenarios.values()):
+        for table in suite_tables(results, suite):
+            _print(console, table)
+    for failure in results.failures():
+        console.print(
+            f"{failure.scenario} · {failure.peer} did not finish: {failure.cause}",
+            style="yellow",
+            markup=False,
+        )
+
+
+def _print(console: Console, table: Table) -> None:
+    if console.is_terminal:
+        shown = RichTable(title=table.heading, title_justify="left")
+        for column in table.columns:
+            shown.add_column(column)
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown)
+    else:
+        widths = [max(len(r[i]) for r in [table.columns, *table.rows]) for i in range(len(table.columns))]  # fmt: skip  # noqa: E501  # one line reads best
+        print(f"\n{table.heading}")
+        for row in [table.columns, *table.rows]:
+            print(
+                "  ".join(
+                    cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+                ).rstrip()
+            )
+    for note in table.notes:
+        console.print(note, style="dim", markup=False)
+
+
+def _report(results: Results, out: Path) -> None:
+    from understudy.benchmarks import report
+
+    for written in report.write(results, out):
+        print(f"wrote {written}", file=sys.stderr)
+
+
+@app.command("list")
+def list_command(
+    load: Annotated[list[Path] | None, typer.Option(help="File with scenarios.")] = None,
+) -> None:
+    """List suites, scenarios and libraries, and which of them are here."""
+    _load_suites(load)
+    for suite in REGISTRY.suites():
+        print(f"\n{suite}")
+        for item in REGISTRY.select([suite]):
+            print(f"  {item.key:24} {item.title}  [{', '.join(item.bodies)}]")
+    print("\nlibraries")
+    for name, library in LIBRARIES.items():
+        reason = library.missing()
+        state = "here" if reason is None else f"{reason}; {library.install}"
+        print(f"  {name:24} {library.title}: {state}")
+
+
+@app.command("compare")
+def compare_command(
+    first: Annotated[Path, typer.Argument(metavar="A.json")],
+    second: Annotated[Path, typer.Argument(metavar="B.json")],
+) -> None:
+    """Set the ratios of two runs side by side, and say which moved by more than the noise."""
+    from understudy.benchmarks import _compare
+
+    try:
+        a, b = Results.load(first), Results.load(second)
+    except (NotResults, OSError) as error:
+        raise _fail(error) from None
+    _print(Console(), _compare.table(_compare.changes(a, b), str(first), str(second)))
+
+
+@app.command("report")
+def report_command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds results.json.")],
+) -> None:
+    """Write report.md, report.html and the plots again from DIR/results.json."""
+    try:
+        results = Results.load(directory)
+    except (NotResults, OSError) as error:
+        raise _fail(error) from None
+    _report(results, directory)
+
+
+@app.command("check")
+def check_command(
+    against: Annotated[Path, typer.Option(help="Committed results to compare with.")] = COMMITTED,
+    peers: Annotated[str, typer.Option(help="Libraries beside ours.")] = "pykka,asyncio,sqlite",
+    scenario: Annotated[list[str] | None, typer.Option(help="Only these scenarios.")] = None,
+) -> None:
+    """Take a quick run and list the ratios that fell below the committed ones.
+
+    For information: the exit status is 0 whatever it finds.
+    """
+    from understudy.benchmarks import _compare
+
+    try:
+        before = Results.load(against)
+        _load_suites()
+        known = {s.name for s in REGISTRY.all()}
+        patterns = scenario or [n for n in before.scenarios if n in known]
+        chosen = REGISTRY.select((), patterns)
+        options = _runner.Options(quick=True, rounds=3, peers=_peers(peers))
+    except (NotResults, UnknownScenario, UnknownPeer, OSError) as error:
+        raise _fail(error) from None
+    now = _runner.run(chosen, options, watcher())
+    found = _compare.changes(before, now)
+    fallen = [change for change in found if change.fell]
+    _print(Console(), _compare.table(fallen, str(against), "now"))
+    print(f"{len(found)} ratios compared, {len(fallen)} fell by more than the noise")
+
+
+def run_script(arguments: list[str] | None) -> None:
+    """Run what a script has declared; see `understudy.benchmarks.main`."""
+    mine = [s for s in REGISTRY.all() if s.origin.endswith(".py")]
+    script = typer.Typer(cls=_RunByDefault)
+
+    @script.command("run")
+    def run_own(
+        quick: Annotated[bool, typer.Option("--quick")] = False,
+        scenario: Annotated[list[str] | None, typer.Option()] = None,
+        peers: Annotated[str | None, typer.Option()] = None,
+        rounds: Annotated[int | None, typer.Option(min=1)] = None,
+        pin: Annotated[str | None, typer.Option()] = None,
+        limit: Annotated[float | None, typer.Option()] = None,
+        as_json: Annotated[bool, typer.Option("--json")] = False,
+        out: Out = None,
+        profile: Annotated[bool, typer.Option("--profile")] = False,
+    ) -> None:
+        """Run the scenarios of this script."""
+        try:
+            options = _runner.Options(
+                quick=quick,
+                rounds=rounds,
+                peers=_peers(peers),
+                pin=_cores(pin),
+                limit=limit,
+                profile=profile,
+                out=out or (Path("bench-results") if profile else None),
+            )
+            names = REGISTRY.select((), scenario or ())
+        except (UnknownScenario, UnknownPeer, ValueError) as error:
+            raise _fail(error) from None
+        raise typer.Exit(_run([s for s in names if s in mine], options, as_json=as_json))
+
+    @script.command("list")
+    def list_own() -> None:
+        """List the scenarios of this script."""
+        for item in mine:
+            print(f"{item.name:24} {item.title}  [{', '.join(item.bodies)}]")
+
+    script(arguments)
+
+
+__all__ = ["app", "run_script", "show"]
