@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from understudy.storage._outbox import Effect
     from understudy.storage._record import AppendResult, NewEvent, Record, Snapshot
     from understudy.storage._write import NewEffect
-    from understudy.storage.adapters._effects import Effect
+
 
 SessionSort = Literal["updated_at", "created_at", "id"]
 
@@ -371,19 +372,22 @@ class OutboxStore(Protocol):
         """
         ...
 
-    def claim(self, effect_id: int, lease: float, epoch: int | None = None) -> Effect | None:
+    def claim(self, effect_id: int, /, lease: float, epoch: int | None = None) -> Effect | None:
         """Take an effect for `lease` seconds; None if somebody else has it or it is over.
 
         A greater `epoch` than the holder's takes it over at once: the holder is a past
         incarnation.
+
+        Raises:
+            UnknownEffect: there is no such effect.
         """
         ...
 
-    def complete(self, effect_id: int, result: Any = None, epoch: int | None = None) -> None:
+    def complete(self, effect_id: int, /, result: Any = None, epoch: int | None = None) -> None:
         """The effect was carried out.
 
         Raises:
-            EffectNotFound: there is no such effect.
+            UnknownEffect: there is no such effect.
             StaleEpoch: a later incarnation has claimed it since.
         """
         ...
@@ -392,19 +396,26 @@ class OutboxStore(Protocol):
         self,
         effect_id: int,
         error: str,
+        /,
         *,
         retry_at: float | None = None,
         epoch: int | None = None,
     ) -> None:
-        """The effect was not carried out: for good, or to be tried again at `retry_at` (epoch seconds).
+        """The effect was not carried out: for good, or to be tried again at `retry_at`.
+
+        Args:
+            effect_id: the effect.
+            error: what went wrong, for people.
+            retry_at: epoch seconds from which it may be claimed again; never if None.
+            epoch: the claimer's incarnation; not checked if None.
 
         Raises:
-            EffectNotFound: there is no such effect.
+            UnknownEffect: there is no such effect.
             StaleEpoch: a later incarnation has claimed it since.
         """
         ...
 
-    def get(self, effect_id: int) -> Effect | None:
+    def get(self, effect_id: int, /) -> Effect | None:
         """One effect, or None."""
         ...
 

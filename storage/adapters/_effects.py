@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from understudy.storage._errors import StaleEpoch
+from understudy.storage._outbox import Effect
 from understudy.storage.adapters._values import pack, seconds_to_micros, unpack
 
 if TYPE_CHECKING:
-    from understudy.storage._write import EffectStatus, NewEffect
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """A row of the outbox: something to be carried out.
-
-    Attributes:
-        id: its number in this store.
-        channel: who carries it out.
-        payload: plain data for it.
-        dedupe_key: tells repeats apart, unique in the channel.
-        stream: the stream that asked for it, or None.
-        status: pending, executing, completed or failed.
-        attempts: how often it has been claimed.
-        created_at: when it was added, epoch seconds.
-        next_at: from when a pending one may be claimed, epoch seconds.
-        lease_until: until when an executing one belongs to its claimer, epoch seconds.
-        epoch: incarnation of the last claimer that gave one.
-        error: text of the last failure.
-        result: what the executor left with a completed one.
-    """
-
-    id: int
-    channel: str
-    payload: Any
-    dedupe_key: str
-    stream: str | None
-    status: EffectStatus
-    attempts: int
-    created_at: float
-    next_at: float | None = None
-    lease_until: float | None = None
-    epoch: int | None = None
-    error: str | None = None
-    result: Any = None
+    from understudy.storage._write import NewEffect
 
 
 #: When an effect that is over may be claimed again, in microseconds: never.
@@ -63,6 +29,7 @@ def new_effect(number: int, new: NewEffect, now: float) -> Effect:
         attempts=0,
         created_at=now,
         next_at=now if new.not_before is None else new.not_before,
+        updated_at=now,
     )
 
 
@@ -93,27 +60,35 @@ def claimed(effect: Effect, lease: float, epoch: int | None, now: float) -> Effe
         effect,
         status="executing",
         attempts=effect.attempts + 1,
+        next_at=None,
         lease_until=now + lease,
         epoch=effect.epoch if epoch is None else epoch,
+        updated_at=now,
     )
 
 
-def completed(effect: Effect, result: Any, epoch: int | None) -> Effect:
+def completed(effect: Effect, result: Any, epoch: int | None, now: float) -> Effect:
     """The effect after it was carried out."""
     _check_epoch(effect, epoch)
     if effect.status == "completed":
         return effect
-    return replace(effect, status="completed", result=result, lease_until=None, error=None)
+    return replace(
+        effect, status="completed", result=result, lease_until=None, error=None, updated_at=now
+    )
 
 
-def failed(effect: Effect, error: str, retry_at: float | None, epoch: int | None) -> Effect:
+def failed(
+    effect: Effect, error: str, retry_at: float | None, epoch: int | None, now: float
+) -> Effect:
     """The effect after a try that failed: over, or pending until `retry_at`."""
     _check_epoch(effect, epoch)
     if effect.status == "completed":
         return effect
     if retry_at is None:
-        return replace(effect, status="failed", error=error, lease_until=None)
-    return replace(effect, status="pending", error=error, next_at=retry_at, lease_until=None)
+        return replace(effect, status="failed", error=error, lease_until=None, updated_at=now)
+    return replace(
+        effect, status="pending", error=error, next_at=retry_at, lease_until=None, updated_at=now
+    )
 
 
 def _check_epoch(effect: Effect, epoch: int | None) -> None:
@@ -121,44 +96,14 @@ def _check_epoch(effect: Effect, epoch: int | None) -> None:
         raise StaleEpoch(effect.stream or effect.channel, epoch, effect.epoch)
 
 
+_FIELDS = tuple(field.name for field in fields(Effect))
+
+
 def pack_effect(effect: Effect) -> bytes:
     """The effect as bytes; a payload or result that is not plain data is refused."""
-    return pack(
-        [
-            effect.id,
-            effect.channel,
-            effect.payload,
-            effect.dedupe_key,
-            effect.stream,
-            effect.status,
-            effect.attempts,
-            effect.created_at,
-            effect.next_at,
-            effect.lease_until,
-            effect.epoch,
-            effect.error,
-            effect.result,
-        ],
-        stream=effect.stream,
-    )
+    return pack({name: getattr(effect, name) for name in _FIELDS}, stream=effect.stream)
 
 
 def unpack_effect(data: bytes) -> Effect:
     """The effect that `pack_effect` was given."""
-    (number, channel, payload, key, stream, status, attempts, created, next_at, lease, epoch,
-     error, result) = unpack(data)  # fmt: skip
-    return Effect(
-        id=number,
-        channel=channel,
-        payload=payload,
-        dedupe_key=key,
-        stream=stream,
-        status=status,
-        attempts=attempts,
-        created_at=created,
-        next_at=next_at,
-        lease_until=lease,
-        epoch=epoch,
-        error=error,
-        result=result,
-    )
+    return Effect(**unpack(data))

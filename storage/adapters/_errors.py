@@ -42,19 +42,23 @@ class StoreFailed(StorageError):
         return (type(self), (self.name, self.reason))
 
 
-class EffectNotFound(StorageError):
-    """There is no such effect in the outbox.
+class StoreInUse(StorageError):
+    """Another store object, here or in another process, works on the same place.
 
     Attributes:
-        id: the effect that was asked for.
+        name: the adapter's name.
+        place: the folder or file.
     """
 
-    def __init__(self, id: int) -> None:  # noqa: A002 - the field's name
-        self.id = id
-        super().__init__(f"no effect {id} in the outbox; list() shows those there are")
+    def __init__(self, name: str, place: str) -> None:
+        self.name = name
+        self.place = place
+        super().__init__(
+            f"the {name} store at {place!r} is in use; close it there, or use that object"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.id,))
+        return (type(self), (self.name, self.place))
 
 
 class BadStorageUrl(StorageError, ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from understudy.storage._tables import UnknownEffect
 from understudy.storage.adapters._effects import (
     claimed,
     completed,
@@ -13,7 +14,6 @@ from understudy.storage.adapters._effects import (
     pack_effect,
     unpack_effect,
 )
-from understudy.storage.adapters._errors import EffectNotFound
 from understudy.storage.adapters._values import check_name, seconds_to_micros
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
+    from understudy.storage._outbox import Effect
     from understudy.storage._write import NewEffect
-    from understudy.storage.adapters._effects import Effect
 
 
 class MemoryOutbox:
@@ -54,11 +54,15 @@ class MemoryOutbox:
                     known = number
                     made[key] = _copied(new_effect(number, new, now))
                 ids.append(known)
-            for key, effect in made.items():
-                self._effects[effect.id] = effect
-                self._ids[key] = effect.id
-            self._last = number
+            self._keep(list(made.values()))
             return ids
+
+    def _keep(self, effects: Sequence[Effect]) -> None:
+        """Make effects, new or changed, what the outbox holds; called under the lock."""
+        for effect in effects:
+            self._effects[effect.id] = effect
+            self._ids[effect.channel, effect.dedupe_key] = effect.id
+            self._last = max(self._last, effect.id)
 
     def pending(self, channel: str, limit: int = 100) -> builtins.list[Effect]:
         """The effects that may be claimed now, oldest first."""
@@ -70,20 +74,16 @@ class MemoryOutbox:
     def claim(self, effect_id: int, lease: float, epoch: int | None = None) -> Effect | None:
         """Take an effect for `lease` seconds; None if it may not be had."""
         with self._entered():
-            effect = self._effects.get(effect_id)
-            if effect is None:
-                return None
-            taken = claimed(effect, lease, epoch, self._clock())
+            taken = claimed(self._found(effect_id), lease, epoch, self._clock())
             if taken is None:
                 return None
-            self._effects[effect_id] = taken
+            self._keep([taken])
             return _copied(taken)
 
     def complete(self, effect_id: int, result: Any = None, epoch: int | None = None) -> None:
         """The effect was carried out."""
         with self._entered():
-            effect = completed(self._found(effect_id), result, epoch)
-            self._effects[effect_id] = _copied(effect)
+            self._keep([_copied(completed(self._found(effect_id), result, epoch, self._clock()))])
 
     def fail(
         self,
@@ -95,12 +95,12 @@ class MemoryOutbox:
     ) -> None:
         """The effect was not carried out: for good, or to be tried again at `retry_at`."""
         with self._entered():
-            self._effects[effect_id] = failed(self._found(effect_id), error, retry_at, epoch)
+            self._keep([failed(self._found(effect_id), error, retry_at, epoch, self._clock())])
 
     def _found(self, effect_id: int) -> Effect:
         effect = self._effects.get(effect_id)
         if effect is None:
-            raise EffectNotFound(effect_id)
+            raise UnknownEffect(effect_id)
         return effect
 
     def get(self, effect_id: int) -> Effect | None:
@@ -136,6 +136,7 @@ class MemoryOutbox:
         """Forget all effects."""
         self._effects.clear()
         self._ids.clear()
+        self._last = 0
 
 
 def _copied(effect: Effect) -> Effect:

@@ -160,8 +160,8 @@ class _Executor:
         self._connection = connection
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
-        return self._connection.execute(sql.replace("?", "%s"), parameters or None)  # type: ignore[arg-type] # psycopg wants literal strings; ours are built from constants
+        return self._connection.execute(sql.replace("?", "%s"), parameters or None)
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         with self._connection.cursor() as cursor:
-            cursor.executemany(sql.replace("?", "%s"), rows)  # type: ignore[arg-type] # as above
+            cursor.executemany(sql.replace("?", "%s"), rows)

@@ -170,7 +170,7 @@ def plan_append(
     first = seqs[0]
     if first is None or seqs != list(range(first, first + len(ids))):
         there = next(i for i in ids if i in known)
-        raise DuplicateEvent(stream, there, known[there])
+        raise DuplicateEvent(stream, there, known[there], head.last_seq)
     if expected_seq is not None and expected_seq != first - 1:
         raise WrongExpectedSeq(stream, expected_seq, head.last_seq)
     return first, first + len(ids) - 1

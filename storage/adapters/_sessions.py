@@ -38,8 +38,11 @@ class SessionRow:
 def select_sessions(rows: Iterable[SessionRow], options: ListOptions) -> list[str]:
     """The ids that the options ask for, sorted and cut."""
     agent = options.active_agent
-    since = options.updated_since and micros(options.updated_since, "updated_since")
-    until = options.updated_until and micros(options.updated_until, "updated_until")
+    since = until = None
+    if options.updated_since is not None:
+        since = micros(options.updated_since, "updated_since")
+    if options.updated_until is not None:
+        until = micros(options.updated_until, "updated_until")
     chosen = [
         row
         for row in rows

@@ -52,11 +52,9 @@ class Database(ABC):
     def writing(self) -> contextlib.AbstractContextManager[Executor]:
         """A transaction: kept as a whole on leaving, undone as a whole on an exception."""
 
+    @abstractmethod
     def lock_schema(self, tx: Executor) -> None:
-        """Keep others from making the tables at the same time, until `tx` ends.
-
-        Nothing to do where a writing transaction keeps all others out anyway.
-        """
+        """Keep others from making the tables at the same time, until `tx` ends."""
 
     @abstractmethod
     def size_bytes(self) -> int | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from understudy.storage._tables import UnknownEffect
 from understudy.storage.adapters._effects import (
     claimed,
     completed,
@@ -15,15 +16,14 @@ from understudy.storage.adapters._effects import (
     pack_effect,
     unpack_effect,
 )
-from understudy.storage.adapters._errors import EffectNotFound
 from understudy.storage.adapters._values import check_name, seconds_to_micros
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Sequence
 
+    from understudy.storage._outbox import Effect
     from understudy.storage._write import NewEffect
-    from understudy.storage.adapters._effects import Effect
     from understudy.storage.adapters._sql_database import Database, Executor
 
 
@@ -91,7 +91,9 @@ class SqlOutbox:
         now = self._clock()
         with self._database().writing() as tx:
             effect = _locked(tx, effect_id)
-            taken = None if effect is None else claimed(effect, lease, epoch, now)
+            if effect is None:
+                raise UnknownEffect(effect_id)
+            taken = claimed(effect, lease, epoch, now)
             if taken is not None:
                 _update(tx, taken)
         return taken
@@ -101,8 +103,8 @@ class SqlOutbox:
         with self._database().writing() as tx:
             effect = _locked(tx, effect_id)
             if effect is None:
-                raise EffectNotFound(effect_id)
-            _update(tx, completed(effect, result, epoch))
+                raise UnknownEffect(effect_id)
+            _update(tx, completed(effect, result, epoch, self._clock()))
 
     def fail(
         self,
@@ -116,8 +118,8 @@ class SqlOutbox:
         with self._database().writing() as tx:
             effect = _locked(tx, effect_id)
             if effect is None:
-                raise EffectNotFound(effect_id)
-            _update(tx, failed(effect, error, retry_at, epoch))
+                raise UnknownEffect(effect_id)
+            _update(tx, failed(effect, error, retry_at, epoch, self._clock()))
 
     def get(self, effect_id: int) -> Effect | None:
         """One effect, or None."""

@@ -1,7 +1,5 @@
 """Saved states of streams, in an SQL table."""
 
-
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -124,6 +124,9 @@ class _SQLiteDatabase(Database):
         with self._writing, self._transaction("BEGIN IMMEDIATE") as tx:
             yield tx
 
+    def lock_schema(self, tx: Executor) -> None:
+        """Nothing to do: a writing transaction keeps all other writers out."""
+
     def size_bytes(self) -> int | None:
         total = 0
         for suffix in ("", "-wal"):

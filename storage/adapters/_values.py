@@ -8,7 +8,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped] # ships no types
 
 from understudy.storage._errors import BadEvent
 
