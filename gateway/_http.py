@@ -57,6 +57,9 @@ def guarded(gateway: Gateway, handler: Handler) -> Callable[[Request], Awaitable
             headers = {"allow": problem.extra.pop("allow")} if "allow" in problem.extra else {}
             if problem.status == 503:
                 headers["retry-after"] = "1"
+            elif problem.status == 413:
+                # What is left of the body is not read: the connection ends with this answer.
+                headers["connection"] = "close"
             return json_response(problem.body(), problem.status, **headers)
 
     return endpoint

@@ -34,6 +34,7 @@ DEFAULT_PORT = 3030
 # system's, whose children have shutdown limits of their own.
 GOODBYE_SHARE = 0.3
 FORCED = 130
+DEAD_PEER_MS = 60_000
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -52,6 +53,10 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         # Without it a restart waits a minute for connections of the last run to be forgotten.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by every connection: one whose other side takes nothing for a minute is dropped
+        # by the kernel. A server above can only ask for an end, which waits for the other side.
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
         listener.bind(address)
         # Now rather than in the server: two servers that both set SO_REUSEADDR may both bind, and
         # only the second listen() is refused.

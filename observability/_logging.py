@@ -26,6 +26,13 @@ def add_trace_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _without_copy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    # Another handler's formatter leaves the finished text in the record, as `message`.
+    if event.get("message") == event.get("event"):
+        event.pop("message", None)
+    return event
+
+
 def configure_logging(
     level: str | int = "INFO",
     *,
@@ -57,6 +64,7 @@ def configure_logging(
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
+        _without_copy,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_trace_ids,
     ]
