@@ -1,5 +1,14 @@
 """The journal: an embedded event store on LMDB, usable alone."""
 
+from understudy.storage._codec_errors import (
+    CodecError,
+    DuplicateEventName,
+    DuplicateUpcaster,
+    EventDecodeError,
+    EventEncodeError,
+    UnregisteredEvent,
+)
+from understudy.storage._cursors import Cursors
 from understudy.storage._errors import (
     BadEvent,
     CorruptRecord,
@@ -18,7 +27,12 @@ from understudy.storage._errors import (
     UnknownKey,
     WrongExpectedSeq,
 )
+from understudy.storage._feed import Subscription
+from understudy.storage._frame import Codec
 from understudy.storage._future import CommitFuture
+from understudy.storage._journal import Journal
+from understudy.storage._ledger import Ledger, LedgerRow
+from understudy.storage._outbox import Effect, Outbox
 from understudy.storage._record import (
     AppendResult,
     NewEvent,
@@ -26,6 +40,19 @@ from understudy.storage._record import (
     Record,
     Shredded,
     Snapshot,
+)
+from understudy.storage._schema import Migration
+from understudy.storage._seal import KeyRing
+from understudy.storage._state import State
+from understudy.storage._stats import JournalStats
+from understudy.storage._tables import UnknownEffect
+from understudy.storage._typed import (
+    EventRegistry,
+    EventType,
+    UnknownEvent,
+    event,
+    registry,
+    upcaster,
 )
 from understudy.storage._write import (
     Append,
@@ -40,26 +67,46 @@ from understudy.storage._write import (
     Write,
     WriteResult,
 )
+from understudy.storage._writer import CommitInfo, Durability
 
 __all__ = [
     "Append",
     "AppendResult",
     "BadEvent",
+    "Codec",
+    "CodecError",
     "CommitFuture",
+    "CommitInfo",
     "CorruptRecord",
     "Cursor",
+    "Cursors",
     "Delete",
     "DuplicateEvent",
+    "DuplicateEventName",
+    "DuplicateUpcaster",
+    "Durability",
+    "Effect",
     "EffectStatus",
     "EffectUpdate",
+    "EventDecodeError",
+    "EventEncodeError",
+    "EventRegistry",
+    "EventType",
+    "Journal",
     "JournalClosed",
     "JournalForked",
     "JournalLocked",
     "JournalReadOnly",
+    "JournalStats",
+    "KeyRing",
+    "Ledger",
+    "LedgerRow",
     "LedgerStatus",
     "LedgerWrite",
+    "Migration",
     "NewEffect",
     "NewEvent",
+    "Outbox",
     "Priority",
     "Put",
     "Record",
@@ -67,13 +114,21 @@ __all__ = [
     "Shredded",
     "Snapshot",
     "StaleEpoch",
+    "State",
     "StorageError",
     "StorageFull",
     "StorageUnavailable",
     "StreamTombstoned",
+    "Subscription",
     "UnderstudyError",
+    "UnknownEffect",
+    "UnknownEvent",
     "UnknownKey",
+    "UnregisteredEvent",
     "Write",
     "WriteResult",
     "WrongExpectedSeq",
+    "event",
+    "registry",
+    "upcaster",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import uuid
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
@@ -13,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Priority = Literal["critical", "normal"]
+
+#: The priorities, in the order in which they sort.
+PRIORITIES: tuple[Priority, Priority] = ("critical", "normal")
 
 #: Event.flags, bit by bit.
 CRITICAL = 1
@@ -289,30 +291,20 @@ class EventIds:
     """
 
     def __init__(self, salt: int) -> None:
-        self._high = salt >> 22 & 0xFFF
-        self._low = (salt & 0x3FFFFF) << 40
+        self._high = f"-7{salt >> 22 & 0xFFF:03x}-"
+        low = f"{1 << 23 | salt & 0x3FFFFF:06x}"
+        self._low = f"{low[:4]}-{low[4:]}"
 
     def make(self, position: int, timestamp_us: int) -> str:
         """The id of the event at a position."""
-        milliseconds = timestamp_us // 1000 & 0xFFFFFFFFFFFF
-        number = (
-            milliseconds << 80
-            | 0x7 << 76
-            | self._high << 64
-            | 0x2 << 62
-            | self._low
-            | position & 0xFFFFFFFFFF
-        )
-        return str(uuid.UUID(int=number))
+        time = f"{timestamp_us // 1000 & 0xFFFFFFFFFFFF:012x}"
+        return f"{time[:8]}-{time[8:]}{self._high}{self._low}{position & 0xFFFFFFFFFF:010x}"
 
     def position(self, event_id: str) -> int | None:
         """The position an id of ours names, or None for an id from elsewhere."""
-        if len(event_id) != 36 or event_id[14] != "7":
+        if event_id[13:19] != self._high or event_id[19:26] != self._low or len(event_id) != 36:
             return None
         try:
-            number = uuid.UUID(event_id).int
+            return int(event_id[26:], 16)
         except ValueError:
             return None
-        if number >> 64 & 0xFFF != self._high or number & 0x3FFFFF << 40 != self._low:
-            return None
-        return number & 0xFFFFFFFFFF

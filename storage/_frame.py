@@ -1,0 +1,447 @@
+"""Rows of the log: how a batch of events becomes bytes and comes back, checked.
+
+A row holds a run: events of one stream with consecutive seqs and positions, all of one commit.
+Its key is the position of its first event (u64, big-endian), its value
+
+    crc32 of the rest (4 bytes)
+    msgpack [timestamp µs, stream, first seq, epoch, types, checksums, events]
+
+An event is msgpack [type number, payload, flags, version, id, metadata, topics], cut off after
+the last field that is not at its default. A row needs nothing but itself to be read, so that
+archives are rows copied out, and a type or stream is spelled once per row, not once per event.
+
+Everything but timestamp, seqs and epoch is encoded on the thread that submits the batch; the
+writer only puts the parts together. Rows end below half a page, so that two fill a page, or
+are so large that the rest of their last page does not matter.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
+
+from understudy.storage._errors import BadEvent, CorruptRecord
+from understudy.storage._record import CRITICAL, Event, NewEvent, Record, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+#: Half a page less the engine's node and page headers and a generous run header.
+SMALL_ROW = 1880
+#: A batch at least this large is cut into large rows.
+LARGE_BATCH = 24_000
+LARGE_ROW = 48_000
+#: No row holds more events than this, so that one event can be had without decoding many.
+ROW_EVENTS = 256
+
+#: LMDB keys end at 511 bytes, and index keys add up to 11 to a name.
+LONGEST_NAME = 400
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_run = msgspec.msgpack.Decoder(Run).decode
+_u32 = struct.Struct(">I")
+_HEADS = [b"\x92" + _encode(number) for number in range(128)]
+_DEFAULT_PREFIX = b"\x92"
+
+
+class Codec(Protocol):
+    """Makes bytes of payloads and payloads of bytes; the bytes must be one msgpack value.
+
+    `pack` runs on the thread that appends, `unpack` on the thread that first asks a record for
+    its payload. What `pack` raises refuses the whole batch with `BadEvent`.
+    """
+
+    def pack(self, value: Any) -> bytes: ...
+
+    def unpack(self, data: bytes) -> Any: ...
+
+
+class PlainCodec:
+    """Plain data as msgpack: None, bool, int, float, str, bytes, list, dict, aware datetime.
+
+    Tuples and sets come back as lists, and what else msgspec knows how to write (UUID, Decimal,
+    enums, dataclasses) comes back as the plain data it was written as.
+    """
+
+    def __init__(self) -> None:
+        self.pack: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+        self.unpack: Callable[[bytes], Any] = msgspec.msgpack.Decoder().decode
+
+
+class Piece(NamedTuple):
+    """A row to be, still without timestamp, seq and epoch."""
+
+    count: int
+    tail: bytes  # types, checksums, events: the end of the row
+    terms: frozenset[str]  # what the index shall find the row by
+
+
+#: Turns payload and metadata bytes into what is stored: (payload, metadata, flags).
+Seal = "Callable[[NewEvent, bytes, bytes], tuple[bytes, bytes, int]]"
+
+
+def check_name(what: str, name: str, stream: str | None = None, index: int | None = None) -> None:
+    """Refuse a name that cannot be a key."""
+    if not isinstance(name, str) or not name:
+        raise BadEvent(
+            f"{what} is {name!r}: use a text that is not empty", stream=stream, index=index
+        )
+    if len(name) > 100 or not name.isascii() or "\0" in name:
+        try:
+            size = len(name.encode())
+        except UnicodeEncodeError as error:
+            raise BadEvent(
+                f"{what} {name!r} is no valid text", stream=stream, index=index
+            ) from error
+        if size > LONGEST_NAME or "\0" in name:
+            raise BadEvent(
+                f"{what} {name[:40]!r} is {size} bytes long or holds NUL: "
+                f"use at most {LONGEST_NAME} bytes of UTF-8 without NUL",
+                stream=stream,
+                index=index,
+            )
+
+
+def type_term(name: str) -> str:
+    """The index term of an event type."""
+    return "t" + name
+
+
+def topic_term(name: str) -> str:
+    """The index term of a topic."""
+    return "k" + name
+
+
+CRITICAL_TERM = "p"
+
+
+def encode_batch(
+    stream: str,
+    events: Sequence[NewEvent],
+    pack: Callable[[Any], bytes],
+    seal: Callable[[NewEvent, bytes, bytes], tuple[bytes, bytes, int]] | None,
+) -> tuple[list[Piece], list[str | None] | None]:
+    """The rows of a batch and the ids its writer gave (None where it gave none at all).
+
+    Raises:
+        BadEvent: an event cannot be stored; it is named, and nothing happened.
+    """
+    packed: list[bytes] = []
+    ids: list[str | None] | None = None
+    total = 0
+    index = 0
+    try:
+        for index, event in enumerate(events):
+            payload = pack(event.payload)
+            if (
+                event.id is None
+                and event.metadata is None
+                and event.priority == "normal"
+                and not event.topics
+                and event.version == 1
+                and seal is None
+            ):
+                data = payload
+            else:
+                if event.id is not None:
+                    if ids is None:
+                        ids = [None] * len(events)
+                    check_name("id", event.id, stream, index)
+                    ids[index] = event.id
+                data = _full_event(stream, index, event, payload, pack, seal)
+            packed.append(data)
+            total += len(data)
+    except BadEvent:
+        raise
+    except Exception as error:
+        raise BadEvent(f"{type(error).__name__}: {error}", stream=stream, index=index) from error
+    if not packed:
+        raise BadEvent("the batch holds no event", stream=stream)
+    if ids is not None:
+        given = [event_id for event_id in ids if event_id is not None]
+        if len(set(given)) != len(given):
+            raise BadEvent("two events of the batch have the same id", stream=stream)
+    if len(packed) == 1:
+        return [_piece(stream, events, packed, 0, 1)], ids
+    return list(_cut(stream, events, packed, total)), ids
+
+
+def _full_event(
+    stream: str,
+    index: int,
+    event: NewEvent,
+    payload: bytes,
+    pack: Callable[[Any], bytes],
+    seal: Callable[[NewEvent, bytes, bytes], tuple[bytes, bytes, int]] | None,
+) -> bytes:
+    """Everything after the type number: the payload and the fields behind it."""
+    if event.priority not in ("normal", "critical"):
+        raise BadEvent(
+            f"priority is {event.priority!r}: use 'critical' or 'normal'",
+            stream=stream,
+            index=index,
+        )
+    if type(event.version) is not int or event.version < 1:
+        raise BadEvent(
+            f"version is {event.version!r}: use a whole number from 1", stream=stream, index=index
+        )
+    if isinstance(event.topics, str):
+        raise BadEvent(
+            f"topics is the text {event.topics!r}: use a sequence of texts",
+            stream=stream,
+            index=index,
+        )
+    topics = tuple(event.topics)
+    for topic in topics:
+        check_name("topic", topic, stream, index)
+    metadata = b"\xc0" if event.metadata is None else pack(event.metadata)
+    flags = CRITICAL if event.priority == "critical" else 0
+    if seal is not None:
+        payload, metadata, sealed = seal(event, payload, metadata)
+        flags |= sealed
+    fields = [
+        payload,
+        _encode(flags),
+        _encode(event.version),
+        _encode(event.id),
+        metadata,
+        _encode(topics),
+    ]
+    if not topics:
+        fields.pop()
+        if metadata == b"\xc0":
+            fields.pop()
+            if event.id is None:
+                fields.pop()
+                if event.version == 1:
+                    fields.pop()
+                    if not flags:
+                        fields.pop()
+    if len(fields) == 1:
+        return payload
+    # The type number comes first; its place is marked by the array header that _piece replaces.
+    return _FullEvent(b"".join(fields), len(fields) + 1)
+
+
+class _FullEvent(bytes):
+    """Packed fields with the length of their array, since the type number is not known yet."""
+
+    length: int
+
+    def __new__(cls, data: bytes, length: int) -> _FullEvent:
+        self = super().__new__(cls, data)
+        self.length = length
+        return self
+
+
+def _cut(
+    stream: str, events: Sequence[NewEvent], packed: list[bytes], total: int
+) -> Iterator[Piece]:
+    limit = LARGE_ROW if total >= LARGE_BATCH else SMALL_ROW
+    start = 0
+    size = 0
+    for index, data in enumerate(packed):
+        size += len(data) + 8
+        if index > start and (size > limit or index - start >= ROW_EVENTS):
+            yield _piece(stream, events, packed, start, index)
+            start = index
+            size = len(data) + 8
+    yield _piece(stream, events, packed, start, len(packed))
+
+
+def _piece(
+    stream: str, events: Sequence[NewEvent], packed: list[bytes], start: int, end: int
+) -> Piece:
+    types: dict[str, int] = {}
+    terms: set[str] = set()
+    body: list[bytes] = []
+    crc32 = zlib.crc32
+    last = None
+    number = 0
+    for index in range(start, end):
+        event = events[index]
+        name = event.type
+        if name is not last:
+            found = types.get(name)
+            if found is None:
+                check_name("type", name, stream, index)
+                found = types[name] = len(types)
+                terms.add("t" + name)
+            number = found
+            last = name
+        data = packed[index]
+        if type(data) is bytes:
+            body.append((_HEADS[number] if number < 128 else b"\x92" + _encode(number)) + data)
+            continue
+        body.append(bytes((0x90 | data.length,)) + _encode(number) + data)  # type: ignore[attr-defined]
+        if event.priority == "critical":
+            terms.add(CRITICAL_TERM)
+        for topic in event.topics:
+            terms.add("k" + topic)
+    count = end - start
+    if count == 1:
+        return Piece(1, _encode(list(types)) + b"\xc4\x00\x91" + body[0], frozenset(terms))
+    checksums = b"".join([_u32.pack(crc32(data)) for data in body])
+    header = _encode(list(types)) + _encode(checksums)
+    array = b"\xdc" + count.to_bytes(2, "big")
+    return Piece(count, b"".join((header, array, *body)), frozenset(terms))
+
+
+def build_row(timestamp: int, packed_name: bytes, first_seq: int, epoch: int, tail: bytes) -> bytes:
+    """The value of a row of the log."""
+    body = b"".join(
+        (b"\x97", _encode(timestamp), packed_name, _encode(first_seq), _encode(epoch), tail)
+    )
+    return _u32.pack(zlib.crc32(body)) + body
+
+
+def read_row(position: int, value: bytes) -> Run:
+    """The run in a row.
+
+    Raises:
+        CorruptRecord: the checksum does not fit; names the first damaged event as far as the
+            rest of the row tells.
+    """
+    body = value[4:]
+    if zlib.crc32(body) != int.from_bytes(value[:4], "big"):
+        raise diagnose(position, body)
+    try:
+        return _decode_run(body)
+    except msgspec.DecodeError as error:  # a sound checksum over nonsense: a foreign row
+        raise CorruptRecord(None, None, position, f"not a row of this journal: {error}") from error
+
+
+def diagnose(position: int, body: bytes) -> CorruptRecord:
+    """Which event of a row with a wrong checksum is the damaged one."""
+    stream: str | None = None
+    first: int | None = None
+    try:
+        scanner = _Scanner(body)
+        if scanner.array() != 7:
+            raise ValueError
+        scanner.value()
+        stream = str(scanner.decoded())
+        first = int(scanner.decoded())
+        scanner.value()
+        scanner.value()
+        checksums = bytes(scanner.decoded())
+        count = scanner.array()
+        for index in range(count):
+            try:
+                data = scanner.value()
+                sound = count > 1 and zlib.crc32(data) == _u32.unpack_from(checksums, index * 4)[0]
+            except (ValueError, struct.error):
+                sound = False
+            if not sound:
+                return CorruptRecord(
+                    stream, first + index, position + index, "its checksum does not fit"
+                )
+    except (ValueError, TypeError, IndexError):
+        pass
+    return CorruptRecord(stream, first, position, "the checksum of its row does not fit")
+
+
+class _Scanner:
+    """Walks msgpack values without trusting them."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def array(self) -> int:
+        """Enter an array; returns its length."""
+        first = self._data[self._at]
+        if 0x90 <= first <= 0x9F:
+            self._at += 1
+            return first & 0x0F
+        if first == 0xDC:
+            self._at += 3
+            return int.from_bytes(self._data[self._at - 2 : self._at], "big")
+        raise ValueError("no array")
+
+    def value(self) -> bytes:
+        """Step over a value; returns its bytes."""
+        start = self._at
+        pending = 1
+        while pending:
+            pending += self._step() - 1
+            if self._at > len(self._data):
+                raise ValueError("cut short")
+        return self._data[start : self._at]
+
+    def decoded(self) -> Any:
+        """Step over a value and decode it."""
+        try:
+            return msgspec.msgpack.decode(self.value())
+        except msgspec.DecodeError as error:
+            raise ValueError(str(error)) from error
+
+    def _number(self, size: int) -> int:
+        number = int.from_bytes(self._data[self._at : self._at + size], "big")
+        self._at += size
+        return number
+
+    def _step(self) -> int:
+        """Step over one header and its bytes; returns how many values lie inside."""
+        if self._at >= len(self._data):
+            raise ValueError("cut short")
+        first = self._data[self._at]
+        self._at += 1
+        if first <= 0x7F or first >= 0xE0 or first in (0xC0, 0xC2, 0xC3):
+            return 0
+        if first <= 0x8F:
+            return 2 * (first & 0x0F)
+        if first <= 0x9F:
+            return first & 0x0F
+        if first <= 0xBF:
+            self._at += first & 0x1F
+            return 0
+        fixed = _FIXED.get(first)
+        if fixed is not None:
+            self._at += fixed
+            return 0
+        sized = _SIZED.get(first)
+        if sized is not None:
+            size, extra = sized
+            self._at += self._number(size) + extra
+            return 0
+        counted = _COUNTED.get(first)
+        if counted is None:
+            raise ValueError("no msgpack value")
+        size, each = counted
+        return each * self._number(size)
+
+
+_FIXED = {
+    0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8,
+    0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17,
+}  # fmt: skip
+_SIZED = {
+    0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1),
+    0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0),
+}  # fmt: skip
+_COUNTED = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
+
+
+def records(position: int, run: Run) -> Iterator[Record]:
+    """The records of a whole run."""
+    events = run.events
+    count = len(events)
+    first = run.first_seq
+    return map(
+        Record,
+        range(position, position + count),
+        repeat(run.stream),
+        range(first, first + count),
+        repeat(run),
+        events,
+    )
+
+
+def event_of(run: Run, index: int) -> Event:
+    """One event of a run."""
+    return run.events[index]
