@@ -373,22 +373,23 @@ $("theme").addEventListener("click", () => {
 
 $("crash").addEventListener("click", async () => {
   $("crash").disabled = true;
+  $("crash-note").textContent = "The agent falls …";
+  const address = `/librarian/crash/${encodeURIComponent(me)}/${encodeURIComponent(session.thread)}`;
   try {
-    const answer = await fetch(`/librarian/crash/${encodeURIComponent(me)}/${encodeURIComponent(session.thread)}`, {
-      method: "POST",
-    });
-    const { message } = await answer.json();
-    $("crash-note").textContent = message;
+    const answer = await fetch(address, { method: "POST" });
+    const { crashed, message } = await answer.json();
+    // What became of it is told by the tree, when it has happened.
+    if (!crashed) $("crash-note").textContent = message;
   } catch {
-    $("crash-note").textContent = "The server did not answer; it may be restarting itself.";
+    $("crash-note").textContent = "The server did not answer; it may be away itself.";
   } finally {
     $("crash").disabled = false;
   }
 });
-tree.onRestart(({ mine, incarnation }) => {
+tree.onRestart(({ mine, restarts }) => {
   if (!mine) return;
   $("crash-note").textContent =
-    `The agent fell; understudy number ${incarnation - 1} took its place, knowing every line.`;
+    `The agent fell; understudy number ${restarts} took its place, knowing every line.`;
 });
 
 // --- curtain up ----------------------------------------------------------------------

@@ -25,6 +25,7 @@ export class Session extends EventTarget {
     this.wanted = false;
     this.loaded = false;
     this.failures = 0;
+    this.attempts = 0;
     this.acked = 0;
     this.outboxKey = `librarian.outbox.${user}.${thread}`;
   }
@@ -113,14 +114,16 @@ export class Session extends EventTarget {
 
   async #connect() {
     clearTimeout(this.timer);
+    this.attempts += 1;
+    const attempt = this.attempts;
     this.#become("connecting");
     try {
       if (!this.loaded) await this.#load();
     } catch {
-      this.#later();
+      if (this.wanted && attempt === this.attempts) this.#later();
       return;
     }
-    if (!this.wanted) return;
+    if (!this.wanted || attempt !== this.attempts) return; // left, or came back, meanwhile
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}${this.path}/ws?after=${this.seq}&client=page`);
     this.socket = socket;
@@ -189,8 +192,7 @@ export class Session extends EventTarget {
   // Turns of a session are answered one after the other, in order.
   #turnOf(frame) {
     if (frame.message_id !== undefined) {
-      const named = this.turns.find((turn) => turn.id === frame.message_id);
-      if (named) return named;
+      return this.turns.find((turn) => turn.id === frame.message_id);
     }
     return this.turns.find((turn) => turn.state === "waiting" || turn.state === "streaming");
   }
@@ -234,7 +236,7 @@ export class Session extends EventTarget {
   // An error without a seq is an answer to what was just sent, not part of the session.
   #refused(frame) {
     if (frame.type !== "error") return;
-    if (frame.code === "bad_cursor" || frame.code === "cursor_ahead") {
+    if (frame.code === "bad_cursor") {
       // The server knows less than we do: another data directory. Begin anew.
       this.seq = 0;
       this.loaded = false;

@@ -29,7 +29,7 @@ export class Tree {
     if (this.last) this.show(this.last);
   }
 
-  /** Called with each restart seen: {path, incarnation, mine}. */
+  /** Called with each restart seen: {path, restarts, mine}. */
   onRestart(call) {
     this.watchers.add(call);
   }
@@ -37,10 +37,9 @@ export class Tree {
   show(picture) {
     this.last = picture;
     this.root.classList.remove("stale");
-    const root = picture.tree ?? picture.root ?? picture;
     const seen = new Set();
     this.count = { actors: 0, restarts: 0 };
-    const top = this.#node(root, "", seen, 1, false);
+    const top = this.#node(picture.tree, seen, 1, false);
     if (this.root.firstChild !== top) this.root.replaceChildren(top);
     for (const [path, node] of this.nodes) {
       if (!seen.has(path)) {
@@ -49,51 +48,46 @@ export class Tree {
       }
     }
     const { actors, restarts } = this.count;
-    this.summary.textContent = `${actors} ${actors === 1 ? "actor" : "actors"} on duty, `
-      + `${restarts} ${restarts === 1 ? "restart" : "restarts"}`;
+    this.summary.textContent = `${counted(actors, "actor")} on duty, ${counted(restarts, "restart")}`;
+    this.summary.title = `process ${picture.pid}, up ${Math.round(picture.uptime)} s`;
   }
 
-  #node(data, parent, seen, level, inherited) {
-    const path = data.path || `${parent}/${data.name}`;
+  #node(data, seen, level, inherited) {
+    const { path, restarts } = data;
     seen.add(path);
     let node = this.nodes.get(path);
     if (!node) {
       node = this.#made(path, level);
       this.nodes.set(path, node);
     }
-    const state = String(data.state ?? "running").toLowerCase();
-    const incarnation = data.incarnation ?? 1;
-    const restarts = data.restarts ?? Math.max(0, incarnation - 1);
-    const kind = data.class ?? data.kind ?? data.type ?? "";
-    const mine = inherited || (this.mine !== "" && (data.name === this.mine || unescape(data.name) === this.mine));
+    const mine = inherited || this.#isMine(data);
     this.count.actors += 1;
     this.count.restarts += restarts;
 
-    node.item.dataset.state = state;
-    node.item.dataset.path = path;
+    node.item.dataset.state = data.current && data.state === "running" ? "busy" : data.state;
     node.item.classList.toggle("yours", mine);
-    node.name.textContent = shown(data.name || path, this.mine);
-    node.kind.textContent = String(kind).split(".").pop();
-    node.row.title = tooltip(data, path, state, incarnation, restarts);
+    node.name.textContent = shown(data, this.#isMine(data));
+    node.kind.textContent = data.class;
+    node.row.title = tooltip(data);
     node.badge.hidden = restarts === 0;
     node.badge.textContent = `↻ ${restarts}`;
-    node.badge.setAttribute("aria-label", `restarted ${restarts} times`);
-    if (node.incarnation !== undefined && incarnation > node.incarnation) {
+    node.badge.setAttribute("aria-label", `restarted ${counted(restarts, "time")}`);
+    if (node.restarts !== undefined && restarts > node.restarts) {
       node.item.classList.remove("flash");
       void node.item.offsetWidth; // begin the animation anew
       node.item.classList.add("flash");
-      for (const call of this.watchers) call({ path, incarnation, mine });
+      for (const call of this.watchers) call({ path, restarts, mine });
     }
-    node.incarnation = incarnation;
+    node.restarts = restarts;
 
-    const children = data.children ?? [];
-    const list = Array.isArray(children) ? children : Object.values(children);
+    const { children } = data;
     // The session one talks to is always among those shown.
-    const isMine = (child) => child.name === this.mine || unescape(child.name) === this.mine;
-    const ordered = list.length > SHOWN ? [...list].sort((a, b) => isMine(b) - isMine(a)) : list;
-    const items = ordered.slice(0, SHOWN).map((child) => this.#node(child, path, seen, level + 1, mine));
-    const hidden = (data.child_count ?? data.children_total ?? list.length) - items.length;
+    const ordered = children.length > SHOWN
+      ? [...children].sort((a, b) => this.#isMine(b) - this.#isMine(a)) : children;
+    const items = ordered.slice(0, SHOWN).map((child) => this.#node(child, seen, level + 1, mine));
     for (const child of ordered.slice(SHOWN)) this.#tally(child);
+    this.count.actors += data.more;
+    const hidden = children.length - items.length + data.more;
     if (items.length || hidden > 0) {
       node.group ??= node.item.appendChild(element("ul"));
       node.group.setAttribute("role", "group");
@@ -114,15 +108,20 @@ export class Tree {
   }
 
   #tally(data) {
-    this.count.actors += 1;
-    this.count.restarts += data.restarts ?? 0;
-    for (const child of Object.values(data.children ?? [])) this.#tally(child);
+    this.count.actors += 1 + data.more;
+    this.count.restarts += data.restarts;
+    for (const child of data.children) this.#tally(child);
+  }
+
+  #isMine({ name }) {
+    return this.mine !== "" && (name === this.mine || unescape(name) === this.mine);
   }
 
   #made(path, level) {
     const item = element("li", "node");
     item.setAttribute("role", "treeitem");
     item.setAttribute("aria-level", String(level));
+    item.dataset.path = path;
     const row = element("div", "row");
     const label = element("span", "label");
     const name = element("span", "name");
@@ -143,22 +142,21 @@ function unescape(name) {
   }
 }
 
+function counted(count, what) {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 // Of a session's key the last part tells it apart; one's own is called so.
-function shown(name, mine) {
-  const plain = unescape(name);
-  if (plain === mine) return "this conversation";
-  const parts = plain.split(":");
-  return parts.length === 3 ? `${parts[0].slice(0, 8)}…${parts[2].slice(0, 8)}` : plain;
+function shown({ name, path }, mine) {
+  if (mine) return "this conversation";
+  const parts = unescape(name).split(":");
+  return parts.length === 3 ? `${parts[0].slice(0, 8)}…${parts[2].slice(0, 8)}` : name || path;
 }
 
-function tooltip(data, path, state, incarnation, restarts) {
-  const lines = [path, `${state}, incarnation ${incarnation}, ${restarts} restarts`];
-  const depth = data.depth ?? data.mailbox;
-  if (typeof depth === "number" && depth > 0) lines.push(`${depth} messages waiting`);
-  if (data.last_failure) lines.push(`last failure: ${text(data.last_failure)}`);
+function tooltip(data) {
+  const lines = [data.path, `${data.state}, restarted ${counted(data.restarts, "time")}`];
+  if (data.depth > 0) lines.push(`${counted(data.depth, "message")} waiting`);
+  if (data.current) lines.push(`handling ${data.current.message}`);
+  if (data.last_failure) lines.push(`last failure: ${data.last_failure}`);
   return lines.join("\n");
-}
-
-function text(value) {
-  return typeof value === "string" ? value : value.message ?? value.cause ?? JSON.stringify(value);
 }
