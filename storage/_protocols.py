@@ -429,3 +429,23 @@ class OutboxStore(Protocol):
     ) -> list[Effect]:
         """The effects of a stream, a channel, a status, or all, oldest first."""
         ...
+
+
+@runtime_checkable
+class Storage(StorageAdapter, Scannable, Protocol):
+    """A store for everything: what the stores that come with this package offer."""
+
+    @property
+    def journal(self) -> JournalStore:
+        """The streams of events."""
+        ...
+
+    @property
+    def snapshots(self) -> SnapshotStore:
+        """The saved states."""
+        ...
+
+    @property
+    def outbox(self) -> OutboxStore:
+        """The effects to be carried out."""
+        ...

@@ -11,6 +11,7 @@ from understudy.storage.adapters._errors import (
 )
 from understudy.storage.adapters._file_archive import CleanupResult
 from understudy.storage.adapters._filesystem import FileSystemAdapter
+from understudy.storage.adapters._lmdb import LmdbAdapter
 from understudy.storage.adapters._memory import MemoryAdapter
 from understudy.storage.adapters._postgres import PostgresAdapter
 from understudy.storage.adapters._redis import RedisAdapter
@@ -20,6 +21,7 @@ __all__ = [
     "BadStorageUrl",
     "CleanupResult",
     "FileSystemAdapter",
+    "LmdbAdapter",
     "MemoryAdapter",
     "MissingDriver",
     "PostgresAdapter",
