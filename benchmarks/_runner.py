@@ -121,7 +121,12 @@ def plan(scenarios: Iterable[Scenario], options: Options) -> tuple[list[Step], d
 
 def _asked_for(peer: str, options: Options) -> bool:
     known = LIBRARIES.get(peer)
-    return options.peers is None or known is None or known.ours or peer in options.peers
+    return (
+        options.peers is None
+        or known is None
+        or known.ours
+        or peer.partition("-")[0] in options.peers
+    )
 
 
 def _rounds(item: Scenario, options: Options) -> int:

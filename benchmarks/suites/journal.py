@@ -1,1 +1,348 @@
-"""The journal suite."""
+"""The journal suite: what durability costs, beside a raw file and other stores."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from understudy.benchmarks._scenario import Metric, Scenario, declare
+from understudy.benchmarks.peers.stores import STREAM, Store, events, store
+
+if TYPE_CHECKING:
+    from understudy.benchmarks._bench import Bench
+
+LIMIT = 60.0
+OURS = "understudy"
+OTHERS = ("sqlite", "eventsourcing", "rocksdict", "postgres", "redis", "file")
+BLOCK = 1_000
+
+
+def _journal(key: str, title: str, doc: str, **options: Any) -> Scenario:
+    options = {"unit": "event", "pinned": False, **options}
+    return declare("journal", key, title, doc=doc, **options)
+
+
+# -- appending --
+
+
+def _appending(batch: int, size: int, *more: str, doc: str) -> Scenario:
+    """Appends in batches of one size; items are events."""
+    title = f"durable append, {batch:,} at a time" if batch > 1 else "durable append, one at a time"
+    item = _journal(f"append_{batch}", title, doc, size=size, quick=max(batch, size // 5))
+
+    @item.on(OURS, "pipelined", "raw", *OTHERS, *more)
+    def body(bench: Bench) -> None:
+        place = store(bench.peer, bench.directory)
+        batches = [events(batch, i * batch) for i in range(max(1, bench.size // batch))]
+        with bench.measure(items=batch * len(batches)):
+            for each in batches:
+                place.append(each)
+            place.flush()
+        place.close()
+
+    return item
+
+
+APPEND_1 = _appending(
+    1, 400, "relaxed", doc="Each event is on the disk before the next one is appended: what a "
+    "single writer that waits for every event sees. The disk decides, not the library.",
+)  # fmt: skip
+APPEND_10 = _appending(10, 3_000, doc="Ten events in one transaction.")
+APPEND_100 = _appending(100, 20_000, doc="A hundred events in one transaction: group commit.")
+APPEND_1000 = _appending(
+    1_000, 60_000, "eventsourcing-app",
+    doc="A thousand events in one transaction: now the library decides, not the disk.",
+)  # fmt: skip
+
+ACTORS = _journal(
+    "actors", "100 persistent actors at once", size=5_000, quick=1_000,
+    doc="Each of a hundred persistent actors persists one event and answers once it is safe; "
+    "beside it the journal alone, with the same hundred events in one transaction.",
+)  # fmt: skip
+
+
+@ACTORS.on("synchronous")
+def one_write(bench: Bench) -> None:
+    """A hundred streams, one event each, in one transaction."""
+    from understudy.storage import Append, Journal, NewEvent, Write
+
+    journal: Any = Journal.open(os.path.join(bench.directory, "journal"))
+    turns = max(1, bench.size // 100)
+    with bench.measure(items=100 * turns):
+        for turn in range(turns):
+            news = (NewEvent("bench.moved", {"amount": turn}),)
+            journal.write(Write(appends=tuple(Append(f"account:{i}", news) for i in range(100))))
+    journal.close()
+
+
+@ACTORS.on(OURS)
+def actors(bench: Bench) -> None:
+    """A hundred actors, asked all at once, turn after turn."""
+    from understudy.supervision import ActorSystem
+
+    account = _account()
+    system: Any = ActorSystem("bench", data_dir=bench.directory)
+    refs = [system.spawn(account, persistence_id=f"account:{i}") for i in range(100)]
+    turns = max(1, bench.size // 100)
+    with bench.measure(items=100 * turns):
+        for turn in range(turns):
+            for future in [ref.ask(turn, block=False) for ref in refs]:
+                future.get(timeout=LIMIT)
+    system.stop(timeout=LIMIT)
+
+
+def _account() -> Any:
+    """A persistent actor whose every message is one event."""
+    from dataclasses import dataclass
+
+    from understudy.actors import PersistentActor
+    from understudy.storage import event
+
+    @event("bench.moved", version=1)
+    @dataclass(frozen=True)
+    class Moved:
+        amount: int
+
+    class Account(PersistentActor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.count = 0
+            self.texts: list[str] = []
+
+        def apply(self, event: Moved) -> None:
+            del event
+            self.count += 1
+
+        def on_receive(self, message: Any) -> int:
+            if message is not None:
+                self.persist(Moved(message))
+            return self.count
+
+        def snapshot(self) -> Any:
+            return {"count": self.count, "texts": self.texts}
+
+        def restore(self, state: Any) -> None:
+            self.count, self.texts = state["count"], state["texts"]
+
+    # The annotation above names a local class; the codec wants the class itself.
+    Account.apply.__annotations__["event"] = Moved
+    return Account
+
+
+# -- reading --
+
+
+def _filled(bench: Bench, peer: str | None = None, *, count: int | None = None) -> Store:
+    """A store with so many events, appended a thousand at a time, not timed."""
+    place = store(peer or bench.peer, bench.directory)
+    count = bench.size if count is None else count
+    for start in range(0, count, BLOCK):
+        place.append(events(min(BLOCK, count - start), start))
+    place.flush()
+    return place
+
+
+REPLAY = _journal(
+    "replay", "replay of the whole log, payloads left alone", size=100_000,
+    doc="All events in the order of their commits, with their envelopes; payloads are decoded "
+    "only when somebody looks. What a projection that filters by type pays.",
+)  # fmt: skip
+REPLAY_DECODED = _journal(
+    "replay_decoded", "replay of the whole log, payloads decoded", size=50_000,
+    doc="The same with every payload decoded: what a projection that uses all events pays.",
+)  # fmt: skip
+READERS = (OURS, "eventsourcing", "eventsourcing-app", "sqlite", "rocksdict", "raw")
+
+
+@REPLAY.on(*READERS)
+def replay(bench: Bench) -> None:
+    """Read them all."""
+    _replay(bench, decode=False)
+
+
+@REPLAY_DECODED.on(*READERS, "file")
+def replay_decoded(bench: Bench) -> None:
+    """Read and decode them all."""
+    _replay(bench, decode=True)
+
+
+def _replay(bench: Bench, *, decode: bool) -> None:
+    place = _filled(bench)
+    with bench.measure():
+        count = place.replay(decode=decode)
+    bench.check(count == bench.size, f"{count} events came back of {bench.size}")
+    place.close()
+
+
+STREAM_READ = _journal(
+    "stream", "one stream of 100,000 events", size=100_000,
+    doc="One stream read by itself, as an actor without a snapshot does when it recovers.",
+)  # fmt: skip
+
+
+@STREAM_READ.on(OURS)
+def stream(bench: Bench) -> None:
+    """Read one stream among others' events."""
+    place: Any = _filled(bench)
+    with bench.measure():
+        count = sum(1 for _ in place.journal.read(STREAM))
+    bench.check(count == bench.size, f"{count} events came back of {bench.size}")
+    place.close()
+
+
+DISK = _journal(
+    "disk", "bytes on disk for an event", size=100_000, metric=Metric.BYTES, warm=False, rounds=1,
+    doc="What the file takes for an event of 120 bytes of msgpack, all indexes included.",
+)  # fmt: skip
+
+
+@DISK.on(OURS, "raw", "sqlite", "eventsourcing", "rocksdict", "file", "postgres")
+def disk(bench: Bench) -> None:
+    """After a clean close where the store lies in the directory."""
+    place = _filled(bench)
+    used = place.disk()
+    place.close()
+    if bench.peer == OURS:
+        used = place.disk()
+    bench.external(items=bench.size, rss=used)
+
+
+# -- opening --
+
+_WRITER = """
+import os, sys
+from understudy.benchmarks.peers.stores import events, store
+place = store("understudy", sys.argv[1])
+count = int(sys.argv[2])
+for start in range(0, count, 1000):
+    place.append(events(min(1000, count - start), start))
+os._exit(0)
+"""
+
+RECOVERY = _journal(
+    "recovery", "opening after a crash, 50,000 events unindexed", size=49_000, quick=10_000,
+    metric=Metric.SECONDS, warm=False, rounds=3,
+    doc="A writer dies without closing; how long until the journal can be used again.",
+)  # fmt: skip
+
+
+@RECOVERY.on(OURS)
+def recovery(bench: Bench) -> None:
+    """Open what a process left behind that ended without a goodbye."""
+    from understudy.storage import Journal
+
+    subprocess.run(
+        [sys.executable, "-c", _WRITER, bench.directory, str(bench.size)],
+        check=True, timeout=LIMIT, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    with bench.measure(items=1):
+        journal: Any = Journal.open(os.path.join(bench.directory, "journal"))
+        last = journal.last_seq(STREAM)
+    bench.check(last == bench.size, f"{last} of {bench.size} events are there after the crash")
+    journal.close()
+
+
+# -- side by side --
+
+CONCURRENT = _journal(
+    "concurrent", "100 readers beside 100 writers", size=1_000, quick=300, warm=False, rounds=3,
+    doc="A hundred threads append, each its own stream and each waiting for the disk, while a "
+    "hundred others read; the time is that of an append.",
+)  # fmt: skip
+
+
+@CONCURRENT.on(OURS)
+def concurrent(bench: Bench) -> None:
+    """Threads without actors."""
+    from understudy.storage import Journal, NewEvent
+
+    journal: Any = Journal.open(os.path.join(bench.directory, "journal"))
+    each = max(1, bench.size // 100)
+    over = threading.Event()
+    seen: list[int] = []
+
+    def write(name: str) -> None:
+        for i in range(each):
+            journal.append(name, [NewEvent("moved", {"amount": i})], expected_seq=i)
+
+    def read(name: str) -> None:
+        count = rounds = 0
+        while rounds == 0 or not over.is_set():
+            count = sum(1 for _ in journal.read(name))
+            rounds += 1
+        seen.append(count)
+
+    names = [f"account:{i}" for i in range(100)]
+    writers = [threading.Thread(target=write, args=(name,)) for name in names]
+    readers = [threading.Thread(target=read, args=(name,)) for name in names]
+    with bench.measure(items=100 * each):
+        for thread in readers + writers:
+            thread.start()
+        for thread in writers:
+            thread.join(LIMIT)
+    over.set()
+    for thread in readers:
+        thread.join(LIMIT)
+    bench.check(len(seen) == 100, "a reader got stuck")
+    bench.check(all(journal.last_seq(name) == each for name in names), "an append was lost")
+    journal.close()
+
+
+# -- scale --
+
+SCALE = _journal(
+    "scale", "a thousand to a million events", points=(1_000, 10_000, 100_000, 1_000_000),
+    warm=False, rounds=2, limit=120.0,
+    doc="Cost of an append (a thousand at a time), of replay and of opening, per event, as the "
+    "journal grows.",
+)  # fmt: skip
+
+
+@SCALE.on(OURS)
+def scale(bench: Bench) -> None:
+    """Append, close, open, replay."""
+    import time
+
+    clock, series, n = time.perf_counter, {}, bench.size
+    place: Any = store(bench.peer, bench.directory)
+    begun = clock()
+    for start in range(0, n, BLOCK):
+        place.append(events(BLOCK, start))
+    series["append"] = (clock() - begun) / n
+    place.close()
+    from understudy.storage import Journal
+
+    begun = clock()
+    place.journal = Journal.open(os.path.join(bench.directory, "journal"))
+    series["open"] = (clock() - begun) / n
+    begun = clock()
+    bench.check(place.replay(decode=False) == n, "events are missing")
+    series["replay"] = (clock() - begun) / n
+    place.close()
+    bench.result(series["append"])
+    bench.note(series=series)
+
+
+STREAMS = _journal(
+    "streams", "a thousand to a million streams", unit="stream",
+    points=(1_000, 10_000, 100_000, 1_000_000), warm=False, rounds=1, limit=180.0,
+    doc="One event in each of so many streams, a thousand streams to a transaction.",
+)  # fmt: skip
+
+
+@STREAMS.on(OURS)
+def streams(bench: Bench) -> None:
+    """One event each."""
+    from understudy.storage import Append, Journal, NewEvent, Write
+
+    journal: Any = Journal.open(os.path.join(bench.directory, "journal"))
+    news = (NewEvent("bench.moved", {"amount": 1}),)
+    with bench.measure():
+        for start in range(0, bench.size, BLOCK):
+            journal.write(
+                Write(appends=tuple(Append(f"s:{start + i}", news) for i in range(BLOCK)))
+            )
+    journal.close()
