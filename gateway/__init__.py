@@ -8,19 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from understudy.gateway._errors import GatewayError, MissingExtra
+from understudy.gateway._errors import BindFailed, GatewayError, MissingExtra, StartupFailed
 from understudy.gateway._limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import socket
+    from collections.abc import Callable, Sequence
 
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp
 
     from understudy.agents import SessionHost
+    from understudy.supervision import ActorSystem
 
-__all__ = ["GatewayError", "Limits", "MissingExtra", "app"]
+__all__ = [
+    "BindFailed",
+    "GatewayError",
+    "Limits",
+    "MissingExtra",
+    "StartupFailed",
+    "app",
+    "serve",
+]
 
 _WEB_PACKAGES = frozenset({"anyio", "starlette", "uvicorn", "websockets"})
 
@@ -61,10 +72,7 @@ def app(
     try:
         from understudy.gateway._app import build
     except ModuleNotFoundError as missing:
-        package = (missing.name or "").partition(".")[0]
-        if package not in _WEB_PACKAGES:
-            raise
-        raise MissingExtra("web", package) from missing
+        raise _missing(missing) from missing
     return build(
         host,
         routes=routes,
@@ -73,3 +81,58 @@ def app(
         allowed_origins=allowed_origins,
         debug=debug,
     )
+
+
+def serve(
+    application: ASGIApp | SessionHost,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 3030,
+    listener: socket.socket | None = None,
+    systems: Sequence[ActorSystem] = (),
+    shutdown_timeout: float | None = None,
+    on_started: Callable[[str], None] | None = None,
+) -> None:
+    """Serve an application until told to stop, then stop the systems behind it, in order.
+
+    What `understudy serve` does, for a program of your own. Called on the main thread it answers
+    SIGINT and SIGTERM: no new connections, WebSockets closed with 1001 between two frames, then
+    each system's ordered stop, all within the shutdown time. The same signal again ends the
+    process at once, with exit code 130. It returns as well when a system has stopped.
+
+    Args:
+        application: An ASGI application, or a session host, which gets the gateway's.
+        host: Address to listen on; optional, and if absent only this machine can connect.
+        port: Port to listen on, 0 for any free one; optional, and if absent it is 3030.
+        listener: A bound socket instead of both.
+        systems: Systems to stop afterwards, beside those whose gateways are found in the
+            application, where it is mounted in it too.
+        shutdown_timeout: Seconds for the ordered stop; optional, and if absent the longest that
+            one of the systems is configured for.
+        on_started: Called with the address, such as `http://127.0.0.1:3030`, once it answers.
+
+    Raises:
+        BindFailed: The address is taken or cannot be had.
+        StartupFailed: The application's own startup failed.
+        SystemFailed: A system had stopped by itself because its root gave up.
+        MissingExtra: The packages of the extra `web` are not installed.
+    """
+    try:
+        from understudy.gateway._run import run
+    except ModuleNotFoundError as missing:
+        raise _missing(missing) from missing
+    run(
+        application,
+        host=host,
+        port=port,
+        listener=listener,
+        systems=systems,
+        shutdown_timeout=shutdown_timeout,
+        on_started=on_started,
+    )
+
+
+def _missing(missing: ModuleNotFoundError) -> ModuleNotFoundError | MissingExtra:
+    """The error that says what to install; the same one back where it is none of the extra's."""
+    package = (missing.name or "").partition(".")[0]
+    return MissingExtra("web", package) if package in _WEB_PACKAGES else missing

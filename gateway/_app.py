@@ -36,6 +36,7 @@ def build(
     """The application of `understudy.gateway.app`, which see."""
     gateway = Gateway(host=host, limits=limits or Limits(), metrics=attach(host.system))
     gateway.metrics.observe_gateway(gateway.traffic)
+    gateway.metrics.observe_sessions(host)
 
     async def session_socket(websocket: WebSocket) -> None:
         await SessionSocket(gateway, websocket).run()

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import Counter as Tally
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from understudy.actors import (
     ActorBusy,
     ActorFailed,
-    ActorFrozen,
-    ActorRestarted,
     DeadLetter,
     DispatcherStarved,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -56,8 +52,8 @@ class Metrics:
     """The metrics of one system, in a registry of its own.
 
     Whatever a system counts for itself is read at the moment of a scrape, on the scraper's thread;
-    only what is rare (failures, restarts, dead letters, frozen actors) is listened to on the event
-    stream. The path of a message or an append is not touched.
+    only what is rare (failures, dead letters, busy actors) is listened to on the event stream. The
+    path of a message or an append is not touched.
 
     Two systems in one process have two registries: their numbers never mix.
 
@@ -100,11 +96,13 @@ class Metrics:
 
     def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
         """A counter of the application's own in this registry; the same one for the same name."""
-        return self._make(Counter, name, documentation, labels)
+        made: Counter = self._make(Counter, name, documentation, labels)
+        return made
 
     def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
         """A gauge of the application's own in this registry; the same one for the same name."""
-        return self._make(Gauge, name, documentation, labels)
+        made: Gauge = self._make(Gauge, name, documentation, labels)
+        return made
 
     def histogram(
         self,
@@ -114,7 +112,8 @@ class Metrics:
         buckets: Sequence[float] = LATENCY_BUCKETS,
     ) -> Histogram:
         """A histogram of the application's own in this registry; the same one for one name."""
-        return self._make(Histogram, name, documentation, labels, buckets=tuple(buckets))
+        made: Histogram = self._make(Histogram, name, documentation, labels, buckets=tuple(buckets))
+        return made
 
     def _make(
         self, kind: Any, name: str, documentation: str, labels: Sequence[str], **options: Any
@@ -179,38 +178,33 @@ class _Sources(Collector):
 class _EventTally:
     """Counts rare events by kind. Called on the thread that publishes them."""
 
-    TYPES = (ActorFailed, ActorRestarted, ActorFrozen, ActorBusy, DispatcherStarved, DeadLetter)
+    TYPES = (ActorFailed, ActorBusy, DispatcherStarved, DeadLetter)
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Tally[type] = Tally()
-        self._letters: Tally[str] = Tally()
+        # What has not happened yet is shown as 0: an alert on a rate needs a first value.
+        self._counts = {ActorBusy: 0, DispatcherStarved: 0}
+        self._letters = {"dead": 0}
+        self._phases = {"receive": 0}
 
     def __call__(self, event: Any) -> None:
         with self._lock:
-            self._counts[type(event)] += 1
             if isinstance(event, DeadLetter):
-                self._letters[event.reason] += 1
+                self._letters[event.reason] = self._letters.get(event.reason, 0) + 1
+            elif isinstance(event, ActorFailed):
+                self._phases[event.phase] = self._phases.get(event.phase, 0) + 1
+            else:
+                self._counts[type(event)] += 1
 
     def families(self) -> Iterator[Metric]:
         with self._lock:
-            counts, letters = self._counts.copy(), self._letters.copy()
-        names = {
-            ActorFailed: ("failures", "Failures of actors: a handler, hook or start raised."),
-            ActorRestarted: ("restarts", "Actors replaced by a new incarnation after a failure."),
-            ActorFrozen: ("frozen", "Actors found frozen by the failure detector."),
-            ActorBusy: ("busy", "Actors reported as computing for too long."),
-            DispatcherStarved: ("starved", "Times a dispatcher had messages and no free thread."),
-        }
-        for kind, (name, documentation) in names.items():
-            yield CounterMetricFamily(PREFIX + name, documentation, value=counts[kind])
-        dead = CounterMetricFamily(
-            PREFIX + "dead_letters", "Messages that reached nobody, by reason.", labels=["reason"]
+            counts, letters, phases = dict(self._counts), dict(self._letters), dict(self._phases)
+        yield _counter("busy", "Actors reported as computing for too long.", counts[ActorBusy])
+        yield _counter(
+            "starved", "Times messages waited and no thread was free.", counts[DispatcherStarved]
         )
-        # "dead" is always there, so that an alert on the sum has something to sum from the start.
-        for reason in sorted({*letters, "dead"}):
-            dead.add_metric([reason], letters[reason])
-        yield dead
+        yield _by("failures_by_phase", "Failures by where they happened.", "phase", phases)
+        yield _by("dead_letters_by_reason", "Dead letters by reason.", "reason", letters)
 
 
 def _counter(name: str, documentation: str, value: Any) -> Metric:
@@ -221,16 +215,35 @@ def _gauge(name: str, documentation: str, value: Any) -> Metric:
     return GaugeMetricFamily(PREFIX + name, documentation, value=float(value))
 
 
-def _by(name: str, documentation: str, label: str, values: Any, kind: Any) -> Metric:
-    family = kind(PREFIX + name, documentation, labels=[label])
+def _by(name: str, documentation: str, label: str, values: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(PREFIX + name, documentation, labels=[label])
     for key, value in sorted(values.items()):
         family.add_metric([str(key)], float(value))
     found: Metric = family
     return found
 
 
-def _system(system: Any) -> Iterator[Metric]:
-    raise NotImplementedError
+def _system(system: ActorSystem) -> Iterator[Metric]:
+    stats = system.stats()
+    yield _counter("messages", "Messages handled by actors.", stats.messages)
+    yield _counter("failures", "Failures of actors that supervisors judged.", stats.failures)
+    yield _counter("restarts", "Incarnations that took the place of another.", stats.restarts)
+    yield _counter("dead_letters", "Messages that reached nobody.", stats.dead_letters)
+    yield _counter(
+        "refused",
+        "What replaced incarnations still tried to do: replies, sends, appends.",
+        stats.refused,
+    )
+    yield _counter("frozen", "Actors the failure detector found frozen.", stats.frozen)
+    yield _counter(
+        "detector_late_sweeps", "Sweeps that came late and judged nobody.", stats.late_sweeps
+    )
+    yield _gauge("actors", "Actors alive now.", stats.actors)
+    yield _gauge("threads", "Threads of the system's dispatchers.", stats.threads)
+    yield _gauge(
+        "zombie_threads", "Threads of replaced incarnations still held up.", stats.zombie_threads
+    )
+    yield _gauge("uptime_seconds", "Seconds since the system started.", system.uptime)
 
 
 def _journal(journal: Any) -> Iterator[Metric]:
@@ -262,13 +275,14 @@ def _cumulative(fine: Iterable[tuple[float, int]]) -> list[tuple[str, float]]:
     shown: list[tuple[str, float]] = []
     for bound in LATENCY_BUCKETS:
         within = sum(count for upper, count in pairs if upper <= bound * 1.000001)
-        shown.append((floatToGoString(bound), within))
+        shown.append((repr(bound), within))
     shown.append(("+Inf", sum(count for _, count in pairs)))
     return shown
 
 
 def _sessions(host: Any) -> Iterator[Metric]:
-    raise NotImplementedError
+    yield _gauge("sessions_active", "Sessions in memory now.", host.active)
+    yield _gauge("turns_open", "Turns without a closing frame.", host.open_turns)
 
 
 def _gateway(traffic: Any) -> Iterator[Metric]:
@@ -286,10 +300,4 @@ def _gateway(traffic: Any) -> Iterator[Metric]:
     for (method, status), count in sorted(traffic.requests.items()):
         requests.add_metric([method, str(status)], count)
     yield requests
-    yield _by(
-        "gateway_errors",
-        "Errors told to clients, by code.",
-        "code",
-        traffic.errors,
-        CounterMetricFamily,
-    )
+    yield _by("gateway_errors", "Errors told to clients, by code.", "code", traffic.errors)

@@ -70,7 +70,9 @@ class Client:
         self.socket.send(data)
 
     def say(self, text: str, message_id: str | None = None) -> None:
-        self.send(type="user_message", text=text, **({"message_id": message_id} if message_id else {}))
+        self.send(
+            type="user_message", text=text, **({"message_id": message_id} if message_id else {})
+        )
 
     def receive(self) -> dict:
         return json.loads(self.socket.recv(timeout=SECONDS))

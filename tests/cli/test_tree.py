@@ -1,0 +1,166 @@
+"""`understudy tree`: asked of a running system, drawn for people, given to programs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from understudy.cli._tree import duration, heading, rows, stack_lines
+
+
+def node(name: str, *children: dict, **facts) -> dict:
+    return {
+        "name": name,
+        "path": f"/{name}",
+        "class": "Actor",
+        "state": "running",
+        "restarts": 0,
+        "depth": 0,
+        "oldest": None,
+        "current": None,
+        "last_failure": None,
+        "children": list(children),
+        "more": 0,
+        **facts,
+    }
+
+
+def test_a_tree_is_drawn_with_branches_and_aligned_columns() -> None:
+    lines = rows(
+        node("demo", node("storage", node("journal")), node("user", node("greeter"))), colour=False
+    )
+    assert [line[:14].rstrip() for line in lines] == [
+        "actor",
+        "demo",
+        "├─ storage",
+        "│  └─ journal",
+        "└─ user",
+        "   └─ greeter",
+    ]
+    assert len({line.index("Actor") for line in lines[1:]}) == 1
+
+
+def test_what_an_actor_does_and_did_is_in_its_line() -> None:
+    busy = node(
+        "a",
+        restarts=3,
+        depth=12,
+        oldest=2.5,
+        current={"message": "'sort'", "seconds": 0.25},
+        last_failure="ValueError('no')",
+        state="restarting",
+    )
+    line = rows(busy, colour=False)[1]
+    for word in ("restarting", "3", "12 (2.5s)", "'sort' for 250ms", "ValueError('no')"):
+        assert word in line
+
+
+def test_long_texts_and_line_breaks_do_not_break_the_table() -> None:
+    line = rows(node("a", last_failure="x\n" * 100), colour=False)[1]
+    assert "\n" not in line
+    assert line.endswith("…")
+
+
+def test_children_that_are_not_shown_are_counted() -> None:
+    lines = rows(node("a", node("b"), more=99), colour=False)
+    assert lines[-2].startswith("├─ b")
+    assert lines[-1].startswith("└─ … and 99 more")
+
+
+def test_colours_are_used_only_where_asked_for() -> None:
+    assert "\x1b[" in "".join(rows(node("a"), colour=True))
+    assert "\x1b[" not in "".join(rows(node("a"), colour=False))
+
+
+def test_the_heading_sums_up_the_system() -> None:
+    data = {
+        "system": "demo",
+        "pid": 7,
+        "uptime": 3723,
+        "stats": {"actors": 1, "messages": 20, "restarts": 0},
+    }
+    assert heading(data) == "demo (pid 7, up 1h02m, 1 actor, 20 messages, 0 restarts)"
+
+
+def test_a_stack_says_whose_it_is() -> None:
+    lines = stack_lines(
+        {
+            "thread": "pool-1",
+            "actor": "/user/a",
+            "message": "'x'",
+            "seconds": 3.0,
+            "stack": "  File one\n  File two\n",
+        }
+    )
+    assert lines == ["--- pool-1: /user/a, in 'x' for 3.0s", "  File one", "  File two"]
+    assert stack_lines({"stack": "x"})[0] == "--- coroutine: no actor"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0123, "12ms"),
+        (59.94, "59.9s"),
+        (60, "1m00s"),
+        (3599, "59m59s"),
+        (3600, "1h00m"),
+        (90_000, "1d01h"),
+    ],
+)
+def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_without_a_running_system_it_says_so_in_one_line(tmp_path) -> None:
+    from tests.cli.conftest import command
+
+    done = command("tree", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "no running system in '.understudy'" in line
+    assert "--data-dir" in line
+
+
+@pytest.mark.slow
+def test_the_tree_of_a_running_server_can_be_seen_from_another_process(serve, office) -> None:
+    from tests.cli.conftest import command
+
+    server = serve("office", "--port", "0").ready()
+    done = command("tree", cwd=office)
+    assert done.returncode == 0, done.stderr
+    assert f"pid {server.process.pid}" in done.stdout
+    for branch in ("storage", "journal", "sessions", "effects", "user"):
+        assert branch in done.stdout
+    data = json.loads(command("tree", "--json", cwd=office).stdout)
+    assert data["pid"] == server.process.pid
+    assert data["tree"]["children"]
+    stacks = command("tree", "--stacks", cwd=office).stdout
+    assert "---" in stacks
+    assert "File " in stacks
+
+
+@pytest.mark.slow
+def test_watching_goes_on_until_the_system_has_gone(serve, office) -> None:
+    import signal
+    import subprocess
+    import sys
+
+    from tests.cli.conftest import SECONDS, environment
+
+    server = serve("office", "--port", "0").ready()
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "understudy.cli", "tree", "--watch", "--json", "--interval", "0.05"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=office,
+        env=environment(),
+    )
+    seen = [json.loads(watching.stdout.readline()) for _ in range(3)]
+    assert {picture["pid"] for picture in seen} == {server.process.pid}
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    _, errors = watching.communicate(timeout=SECONDS)
+    assert watching.returncode == 0
+    assert "the system has gone" in errors

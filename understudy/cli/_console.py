@@ -1,0 +1,51 @@
+"""How the command speaks: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from understudy.storage import UnderstudyError
+
+EXIT_ERROR = 2
+DEFAULT_DATA_DIR = ".understudy"
+
+
+def data_directory(given: Path | None) -> Path:
+    """The data directory: the option, else `UNDERSTUDY_DATA_DIR`, else `.understudy` here."""
+    if given is not None:
+        return given
+    return Path(os.environ.get("UNDERSTUDY_DATA_DIR") or DEFAULT_DATA_DIR)
+
+
+def explain(error: BaseException) -> str:
+    """One line that says what went wrong and what to do.
+
+    Errors of starting wrap their cause; the cause is what the reader can act on, so the innermost
+    error of ours speaks.
+    """
+    told: BaseException = error
+    seen: set[int] = set()
+    inner: BaseException | None = error
+    while inner is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        if isinstance(inner, UnderstudyError | OSError):
+            told = inner
+        inner = getattr(inner, "cause", None) or inner.__cause__
+    if isinstance(told, OSError) and not isinstance(told, UnderstudyError):
+        where = f"{told.filename}: " if told.filename else ""
+        text = f"{where}{told.strerror or told}"
+    else:
+        text = str(told) or type(told).__name__
+    return " ".join(text.split())
+
+
+def complain(text: str) -> None:
+    """Print one line of error."""
+    print(f"understudy: error: {text}", file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """Print one line for the person at the terminal."""
+    print(f"understudy: {text}", file=sys.stderr, flush=True)

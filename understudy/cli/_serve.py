@@ -1,0 +1,307 @@
+"""`understudy serve`: one command from a module to a running, durable server."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import sys
+import traceback
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from understudy import gateway
+from understudy.actors import Config
+from understudy.actors._runtime import on_new_runtime
+from understudy.agents import SessionHost
+from understudy.cli._console import (
+    EXIT_ERROR,
+    complain,
+    data_directory,
+    explain,
+    note,
+)
+from understudy.cli._target import BadTarget, factory_wants, load
+from understudy.gateway import MissingExtra
+from understudy.observability import configure_logging
+from understudy.storage import UnderstudyError
+from understudy.supervision import ActorSystem, SystemFailed
+
+if TYPE_CHECKING:
+    import socket
+    from types import TracebackType
+
+    from starlette.types import ASGIApp
+
+WEB = ("starlette", "uvicorn", "websockets")
+EXIT_SYSTEM_FAILED = 1
+
+
+class BadSetting(UnderstudyError):
+    """A value from the command line or the environment that cannot be used."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        super().__init__(f"{name} is {value!r}; {expected}")
+
+
+class BadDataDirectory(UnderstudyError):
+    """The data directory cannot be made or written."""
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(
+            f"cannot write the data directory {str(directory)!r}: {reason}; "
+            "name another with --data-dir or UNDERSTUDY_DATA_DIR"
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command's options, as plain data: a reloader hands them to its child process."""
+
+    target: str
+    host: str | None
+    port: int | None
+    data_dir: Path
+    config: Path | None
+    log_level: str
+    shutdown_timeout: float | None
+
+
+def serve(
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="module:attribute or file.py:attribute; the attribute may be left out if it is "
+            "'app'. It is an ASGI application, a SessionHost, or a function of 'system' and/or "
+            "'config' that returns one of them.",
+            show_default=False,
+        ),
+    ],
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; else gateway.host of the config.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port; 0 takes a free one. Else PORT, else gateway.port (3030)."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where everything is kept; else UNDERSTUDY_DATA_DIR, else .understudy."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-f", help="TOML file with settings.")
+    ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Restart when a Python file here changes.")
+    ] = False,
+    log_level: Annotated[str, typer.Option(help="Least level of log records shown.")] = "warning",
+    shutdown_timeout: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Seconds for the ordered stop; else shutdown_timeout (10)."),
+    ] = None,
+) -> None:
+    """Serve sessions over WebSocket and HTTP.
+
+    The system keeps everything in its data directory: stop the server in whatever way, start it
+    again, and every session goes on where it was. Ctrl-C or SIGTERM stops it in order (exit code
+    0); a second Ctrl-C stops it at once.
+
+    Examples:
+      understudy serve office:app
+      understudy serve office:app --port 8080 --reload
+      PORT=8080 UNDERSTUDY_DATA_DIR=/var/lib/office understudy serve office:app
+    """
+    for package in WEB:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra("web", package)
+    options = Options(
+        target=target,
+        host=host,
+        port=port,
+        data_dir=data_directory(data_dir).absolute(),
+        config=config,
+        log_level=log_level,
+        shutdown_timeout=shutdown_timeout,
+    )
+    configure_logging(_level(log_level))
+    settings = read_settings(options)
+    from understudy.gateway._server import bind
+
+    listener = bind(*address(options, settings))
+    try:
+        prepare(options.data_dir)
+        if reload:
+            from understudy.cli._reload import reload_with
+
+            code = reload_with(functools.partial(run_child, options), listener)
+        else:
+            code = run(options, listener)
+    finally:
+        listener.close()
+    raise typer.Exit(code)
+
+
+def _level(name: str) -> str:
+    try:
+        configure_logging(name)
+    except ValueError as error:
+        raise BadSetting("--log-level", name, str(error)) from None
+    return name
+
+
+def read_settings(options: Options) -> Config:
+    """The configuration of this run."""
+    return Config.load(options.config, data_dir=str(options.data_dir))
+
+
+def address(options: Options, settings: Config) -> tuple[str, int]:
+    """Host and port: the options, else `PORT`, else the configuration."""
+    port = options.port
+    if port is None:
+        text = os.environ.get("PORT", "")
+        if text:
+            if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+                raise BadSetting("PORT", text, "give a number from 0 to 65535, or unset it")
+            port = int(text)
+        else:
+            port = settings.gateway.port
+    return options.host or settings.gateway.host, port
+
+
+def prepare(directory: Path) -> None:
+    """Make the data directory if it is missing, and see that it can be written.
+
+    Raises:
+        BadDataDirectory: It cannot; said before anything is started.
+    """
+    probe = directory / f".write-{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        raise BadDataDirectory(directory, (error.strerror or str(error)).lower()) from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    # Whatever the module makes for itself while it is imported goes to the same place.
+    os.environ["UNDERSTUDY_DATA_DIR"] = str(directory)
+
+
+def run(options: Options, listener: socket.socket) -> int:
+    """Load the target, serve it until told to stop, stop its systems; the exit code."""
+    settings = read_settings(options)
+    census = Census()
+    try:
+        application = assemble(options.target, load(options.target), settings)
+    except (UnderstudyError, OSError):
+        census.stop()
+        raise
+    except Exception as error:
+        # The application's own mistake: its author needs the place, so here a traceback is shown,
+        # from the first line that is not ours.
+        traceback.print_exception(error.with_traceback(_foreign(error)))
+        complain(f"{options.target} failed while it was loaded; see above")
+        census.stop()
+        return EXIT_ERROR
+
+    def started(where: str) -> None:
+        print(f"understudy: serving {options.target} on {where}", flush=True)
+        note(f"data in {options.data_dir}; Ctrl-C stops")
+
+    try:
+        gateway.serve(
+            application,
+            listener=listener,
+            systems=census.systems(),
+            shutdown_timeout=options.shutdown_timeout,
+            on_started=started,
+        )
+    except SystemFailed as failed:
+        complain(f"the system stopped by itself: {explain(failed)}")
+        return EXIT_SYSTEM_FAILED
+    return 0
+
+
+def _foreign(error: BaseException) -> TracebackType | None:
+    ours = str(Path(__file__).parent)
+    place = error.__traceback__
+    while place is not None and place.tb_frame.f_code.co_filename.startswith((ours, "<frozen")):
+        place = place.tb_next
+    return place or error.__traceback__
+
+
+def assemble(target: str, found: Any, settings: Config) -> ASGIApp:
+    """The application in `found`, made by its factory if it is one.
+
+    Raises:
+        BadTarget: It is nothing that can be served.
+    """
+    wants = factory_wants(found)
+    if wants is not None:
+        arguments: dict[str, Any] = {}
+        system: ActorSystem | None = None
+        for want in wants:
+            name, _, role = want.partition("=")
+            if role == "system" and system is None:
+                system = ActorSystem(
+                    target.partition(":")[0].rpartition("/")[2].removesuffix(".py"),
+                    config=settings,
+                    data_dir=settings.data_dir,
+                )
+            arguments[name] = settings if role == "config" else system
+        found = found(**arguments)
+        if found is None:
+            raise BadTarget(target, "the factory returned None; return the application it makes")
+    if isinstance(found, SessionHost):
+        found = gateway.app(found)
+    if isinstance(found, ActorSystem) or not callable(found):
+        raise BadTarget(
+            target,
+            f"it is a {type(found).__name__}; an ASGI application, a SessionHost or a function "
+            "that makes one was expected",
+        )
+    application: ASGIApp = found
+    return application
+
+
+class Census:
+    """Every system made from now on, by whomever: a server ends only when all of them have."""
+
+    def __init__(self) -> None:
+        self._runtimes: weakref.WeakSet[Any] = weakref.WeakSet()
+        on_new_runtime(self._runtimes.add)
+
+    def systems(self) -> list[ActorSystem]:
+        """Those that have not stopped, oldest first."""
+        found = [runtime.system for runtime in list(self._runtimes)]
+        living = [
+            system
+            for system in found
+            if isinstance(system, ActorSystem) and system.state != "stopped"
+        ]
+        return sorted(living, key=lambda system: -system.uptime)
+
+    def stop(self) -> None:
+        """Stop what a failed start leaves behind: its threads would keep the process alive."""
+        for system in reversed(self.systems()):
+            with contextlib.suppress(SystemFailed):
+                # That it had failed is not news: what is about to be reported is.
+                system.stop()
+
+
+def run_child(options: Options, sockets: list[socket.socket]) -> None:
+    """One life of a reloading server. Runs in a child process."""
+    configure_logging(options.log_level)
+    try:
+        code = run(options, sockets[0])
+    except (UnderstudyError, OSError) as error:
+        complain(explain(error))
+        code = EXIT_ERROR
+    sys.exit(code)
