@@ -159,6 +159,8 @@ def load(path: Path) -> tuple[list[Entry], str, int, int]:
     for line in _lines(path):
         start, offset = offset, offset + len(line)
         try:
+            if not line.endswith(b"\n"):
+                raise ValueError("the line is not whole")
             event = read_line(line)
         except ValueError as error:
             problem = problem or str(error)
