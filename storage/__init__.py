@@ -1,5 +1,7 @@
 """The journal: an embedded event store on LMDB, usable alone."""
 
+from understudy.storage._archive import Archive
+from understudy.storage._backup import BackupReport
 from understudy.storage._codec_errors import (
     CodecError,
     DuplicateEventName,
@@ -9,6 +11,7 @@ from understudy.storage._codec_errors import (
     UnregisteredEvent,
 )
 from understudy.storage._cursors import Cursors
+from understudy.storage._durable import DurableSubscription, Parked
 from understudy.storage._errors import (
     BadEvent,
     CorruptRecord,
@@ -41,6 +44,7 @@ from understudy.storage._record import (
     Shredded,
     Snapshot,
 )
+from understudy.storage._retention import RetentionReport
 from understudy.storage._schema import Migration
 from understudy.storage._seal import KeyRing
 from understudy.storage._state import State
@@ -54,6 +58,7 @@ from understudy.storage._typed import (
     registry,
     upcaster,
 )
+from understudy.storage._verify import Problem, VerifyReport
 from understudy.storage._write import (
     Append,
     Cursor,
@@ -72,6 +77,8 @@ from understudy.storage._writer import CommitInfo, Durability
 __all__ = [
     "Append",
     "AppendResult",
+    "Archive",
+    "BackupReport",
     "BadEvent",
     "Codec",
     "CodecError",
@@ -85,6 +92,7 @@ __all__ = [
     "DuplicateEventName",
     "DuplicateUpcaster",
     "Durability",
+    "DurableSubscription",
     "Effect",
     "EffectStatus",
     "EffectUpdate",
@@ -107,9 +115,12 @@ __all__ = [
     "NewEffect",
     "NewEvent",
     "Outbox",
+    "Parked",
     "Priority",
+    "Problem",
     "Put",
     "Record",
+    "RetentionReport",
     "SchemaMismatch",
     "Shredded",
     "Snapshot",
@@ -125,6 +136,7 @@ __all__ = [
     "UnknownEvent",
     "UnknownKey",
     "UnregisteredEvent",
+    "VerifyReport",
     "Write",
     "WriteResult",
     "WrongExpectedSeq",

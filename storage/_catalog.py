@@ -8,6 +8,7 @@ indexed in memory and rebuilt from the log when the journal is opened.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -384,7 +385,7 @@ def _gaps(entries: list[int], width: int) -> list[int]:
     """Numbers that grow, as their differences: small numbers are short in msgpack."""
     gaps = entries[:width]
     if width == 1:
-        gaps += [b - a for a, b in zip(entries, entries[1:], strict=False)]
+        gaps += [b - a for a, b in itertools.pairwise(entries)]
         return gaps
     previous_seq, previous = entries[0], entries[1]
     for at in range(2, len(entries), 2):

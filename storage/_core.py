@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import secrets
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import lmdb
 
 from understudy.storage import _outbox, _schema
-from understudy.storage._catalog import Catalog, pack, unpack
+from understudy.storage._catalog import Catalog, Segment, pack, unpack
 from understudy.storage._environment import DEFAULT_MAP_SIZE, Environment
 from understudy.storage._errors import (
     JournalClosed,
@@ -52,6 +53,8 @@ class Core:
         self.durability: Durability = "sync"
         self.event_ids = EventIds(0)
         self.users = 0
+        #: Retention and backups take turns: a copy holds a read transaction for its whole length.
+        self.upkeep = threading.RLock()
         self._refresh_lock = threading.Lock()
         self._seen_change = -1
 
@@ -59,10 +62,39 @@ class Core:
 
     def open_readonly(self) -> None:
         """Load what is there."""
+        self._open_handles()
         with self.environment.reading() as txn:
             self._load(txn)
-            # Handles opened in a transaction are everybody's once it is committed.
-            txn.commit()
+
+    def _open_handles(self) -> None:
+        """Open the databases of a journal that is not ours to write.
+
+        Each in a transaction of its own: a handle opened in a read transaction that is recycled
+        is nobody's.
+        """
+        env = self.environment
+        try:
+            for name in TABLES:
+                env.open_shared(name)
+            while True:
+                with env.reading() as txn:
+                    segments = [
+                        Segment.from_row(row) for _, row in txn.cursor(env.databases["segments"])
+                    ]
+                missing = [
+                    name
+                    for segment in segments
+                    for name in (segment.log_name, segment.index_name)
+                    if name not in env.databases
+                ]
+                if not missing:
+                    return
+                for name in missing:
+                    # A segment dropped meanwhile is looked for again, and is not there then.
+                    with contextlib.suppress(lmdb.NotFoundError):
+                        env.open_shared(name)
+        except (lmdb.NotFoundError, lmdb.ReadonlyError) as error:
+            raise StorageUnavailable(env.path, "this LMDB environment is no journal") from error
 
     def open_writer(
         self,
@@ -116,15 +148,10 @@ class Core:
 
     def _load(self, txn: Any) -> None:
         env = self.environment
-        try:
-            meta = env.open_db("meta", txn, create=not env.readonly)
-            self.schema = unpack(txn.get(b"schema", db=meta) or b"\x00")
-            if env.readonly:
-                _schema.check(env.path, self.schema)
-            for name in TABLES:
-                env.open_db(name, txn, create=not env.readonly)
-        except (lmdb.NotFoundError, lmdb.ReadonlyError) as error:
-            raise StorageUnavailable(env.path, "this LMDB environment is no journal") from error
+        meta = env.databases["meta"]
+        self.schema = unpack(txn.get(b"schema", db=meta) or b"\x00")
+        if env.readonly:
+            _schema.check(env.path, self.schema)
         self.event_ids = EventIds(unpack(txn.get(b"salt", db=meta)))
         self.generation = unpack(txn.get(b"generation", db=meta) or b"\x00")
         self._seen_change = unpack(txn.get(b"changes", db=meta) or b"\x00")
@@ -137,21 +164,20 @@ class Core:
             catalog = self.catalog
             with env.reading() as txn:
                 meta = env.databases["meta"]
-                if (
-                    unpack(txn.get(b"checkpoint", db=meta) or b"\x00") != catalog.checkpoint
-                    or unpack(txn.get(b"changes", db=meta) or b"\x00") != self._seen_change
-                    or (not catalog.segments and txn.stat(env.databases["segments"])["entries"])
-                ):
-                    # Another process may have dropped databases and reused their slots.
-                    for segment in catalog.segments:
-                        env.forget_db(segment.log_name)
-                        env.forget_db(segment.index_name)
-                    self._load(txn)
-                    txn.commit()
-                elif catalog.extend(txn):
-                    catalog.view = catalog.view._replace(
-                        position=catalog.last_position, timestamp=catalog.last_us
-                    )
+                fresh = (
+                    unpack(txn.get(b"checkpoint", db=meta) or b"\x00") == catalog.checkpoint
+                    and unpack(txn.get(b"changes", db=meta) or b"\x00") == self._seen_change
+                    and (catalog.segments or not txn.stat(env.databases["segments"])["entries"])
+                )
+                if fresh:
+                    if catalog.extend(txn):
+                        catalog.view = catalog.view._replace(
+                            position=catalog.last_position, timestamp=catalog.last_us
+                        )
+                    return
+            self._open_handles()
+            with env.reading() as txn:
+                self._load(txn)
 
     # --- for tables ----------------------------------------------------------
 
@@ -208,8 +234,8 @@ class _IdsOnly:
     def event_id(self, position: int, timestamp_us: int) -> str:
         return self._ids.make(position, timestamp_us)
 
-    def unpack(self, record: Record) -> tuple[Any, Any]:  # pragma: no cover - never asked
-        raise AssertionError("the writer does not look at payloads")
+    def unpack(self, record: Record) -> tuple[Any, Any]:
+        raise AssertionError(f"the writer does not look at the payload of {record.position}")
 
 
 _registry: dict[tuple[int, int], Core] = {}
@@ -228,7 +254,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _key(path: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)
+        status = pathlib.Path(path).stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -309,6 +309,11 @@ class Environment:
             self.databases[name] = db
         return db
 
+    def open_shared(self, name: str) -> None:
+        """Open a database that must exist, in a transaction of its own."""
+        if name not in self.databases:
+            self.databases[name] = self._env.open_db(name.encode(), create=False)
+
     def forget_db(self, name: str) -> None:
         """Drop a handle whose database, or whose opening transaction, is gone."""
         self.databases.pop(name, None)

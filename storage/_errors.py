@@ -1,4 +1,4 @@
-"""What the journal raises: one tree, each error naming the offender, the state and the next step."""
+"""What the journal raises: one tree, each naming the offender, the state and the next step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StorageError(UnderstudyError):
 
 
 class BadEvent(StorageError):
-    """An event or a value cannot be stored as it is; the whole write was refused, nothing was written.
+    """An event or a value cannot be stored as it is; nothing of the whole write was stored.
 
     Attributes:
         index: place of the offender in its batch, from 0, or None where there is no batch.
@@ -84,7 +84,8 @@ class DuplicateEvent(WrongExpectedSeq):
         StorageError.__init__(
             self,
             f"event id {id!r} already stands in stream {stream!r} at seq {seq}, and the rest of "
-            "the batch does not repeat what follows it; nothing was written, give new events new ids",
+            "the batch does not repeat what follows it; nothing was written, "
+            "give new events new ids",
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

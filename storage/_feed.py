@@ -8,12 +8,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from understudy.storage._errors import StorageError
-from understudy.storage._reader import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from understudy.storage._reader import Reader
+    from understudy.storage._reader import Filter, Reader
     from understudy.storage._record import Record
     from understudy.storage._writer import CommitInfo
 

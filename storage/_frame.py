@@ -17,15 +17,16 @@ are so large that the rest of their last page does not matter.
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 import zlib
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from understudy.storage._errors import BadEvent, CorruptRecord
-from understudy.storage._record import CRITICAL, Event, NewEvent, Record, Run
+from understudy.storage._record import CRITICAL, NewEvent, Record, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +46,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_run = msgspec.msgpack.Decoder(Run).decode
 _u32 = struct.Struct(">I")
 _HEADS = [b"\x92" + _encode(number) for number in range(128)]
-_DEFAULT_PREFIX = b"\x92"
 
 
 class Codec(Protocol):
@@ -72,16 +72,13 @@ class PlainCodec:
         self.unpack: Callable[[bytes], Any] = msgspec.msgpack.Decoder().decode
 
 
-class Piece(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
     """A row to be, still without timestamp, seq and epoch."""
 
     count: int
     tail: bytes  # types, checksums, events: the end of the row
     terms: frozenset[str]  # what the index shall find the row by
-
-
-#: Turns payload and metadata bytes into what is stored: (payload, metadata, flags).
-Seal = "Callable[[NewEvent, bytes, bytes], tuple[bytes, bytes, int]]"
 
 
 def check_name(what: str, name: str, stream: str | None = None, index: int | None = None) -> None:
@@ -106,16 +103,7 @@ def check_name(what: str, name: str, stream: str | None = None, index: int | Non
             )
 
 
-def type_term(name: str) -> str:
-    """The index term of an event type."""
-    return "t" + name
-
-
-def topic_term(name: str) -> str:
-    """The index term of a topic."""
-    return "k" + name
-
-
+#: Index terms: "t" and a type, "k" and a topic, or this one for critical events.
 CRITICAL_TERM = "p"
 
 
@@ -316,13 +304,22 @@ def read_row(position: int, value: bytes) -> Run:
 
 
 def diagnose(position: int, body: bytes) -> CorruptRecord:
-    """Which event of a row with a wrong checksum is the damaged one."""
+    """Which event of a row with a wrong checksum is the first damaged one."""
+    found = diagnose_all(position, body)
+    return found[0] if found else CorruptRecord(None, None, position, _ROW_DAMAGED)
+
+
+_ROW_DAMAGED = "the checksum of its row does not fit"
+
+
+def diagnose_all(position: int, body: bytes) -> list[CorruptRecord]:
+    """Every damaged event of a row with a wrong checksum, as far as the rest of it tells."""
     stream: str | None = None
     first: int | None = None
+    found: list[CorruptRecord] = []
     try:
         scanner = _Scanner(body)
-        if scanner.array() != 7:
-            raise ValueError
+        scanner.array()
         scanner.value()
         stream = str(scanner.decoded())
         first = int(scanner.decoded())
@@ -331,18 +328,23 @@ def diagnose(position: int, body: bytes) -> CorruptRecord:
         checksums = bytes(scanner.decoded())
         count = scanner.array()
         for index in range(count):
+            at = scanner.at
             try:
                 data = scanner.value()
                 sound = count > 1 and zlib.crc32(data) == _u32.unpack_from(checksums, index * 4)[0]
             except (ValueError, struct.error):
                 sound = False
             if not sound:
-                return CorruptRecord(
-                    stream, first + index, position + index, "its checksum does not fit"
+                found.append(
+                    CorruptRecord(
+                        stream, first + index, position + index, "its checksum does not fit"
+                    )
                 )
+                if scanner.at == at:
+                    break
     except (ValueError, TypeError, IndexError):
         pass
-    return CorruptRecord(stream, first, position, "the checksum of its row does not fit")
+    return found or [CorruptRecord(stream, first, position, _ROW_DAMAGED)]
 
 
 class _Scanner:
@@ -350,28 +352,29 @@ class _Scanner:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = 0
+        self.at = 0
 
     def array(self) -> int:
         """Enter an array; returns its length."""
-        first = self._data[self._at]
+        first = self._data[self.at]
         if 0x90 <= first <= 0x9F:
-            self._at += 1
+            self.at += 1
             return first & 0x0F
         if first == 0xDC:
-            self._at += 3
-            return int.from_bytes(self._data[self._at - 2 : self._at], "big")
+            self.at += 3
+            return int.from_bytes(self._data[self.at - 2 : self.at], "big")
         raise ValueError("no array")
 
     def value(self) -> bytes:
         """Step over a value; returns its bytes."""
-        start = self._at
+        start = self.at
         pending = 1
         while pending:
             pending += self._step() - 1
-            if self._at > len(self._data):
+            if self.at > len(self._data):
+                self.at = start
                 raise ValueError("cut short")
-        return self._data[start : self._at]
+        return self._data[start : self.at]
 
     def decoded(self) -> Any:
         """Step over a value and decode it."""
@@ -381,16 +384,16 @@ class _Scanner:
             raise ValueError(str(error)) from error
 
     def _number(self, size: int) -> int:
-        number = int.from_bytes(self._data[self._at : self._at + size], "big")
-        self._at += size
+        number = int.from_bytes(self._data[self.at : self.at + size], "big")
+        self.at += size
         return number
 
     def _step(self) -> int:
         """Step over one header and its bytes; returns how many values lie inside."""
-        if self._at >= len(self._data):
+        if self.at >= len(self._data):
             raise ValueError("cut short")
-        first = self._data[self._at]
-        self._at += 1
+        first = self._data[self.at]
+        self.at += 1
         if first <= 0x7F or first >= 0xE0 or first in (0xC0, 0xC2, 0xC3):
             return 0
         if first <= 0x8F:
@@ -398,16 +401,16 @@ class _Scanner:
         if first <= 0x9F:
             return first & 0x0F
         if first <= 0xBF:
-            self._at += first & 0x1F
+            self.at += first & 0x1F
             return 0
         fixed = _FIXED.get(first)
         if fixed is not None:
-            self._at += fixed
+            self.at += fixed
             return 0
         sized = _SIZED.get(first)
         if sized is not None:
             size, extra = sized
-            self._at += self._number(size) + extra
+            self.at += self._number(size) + extra
             return 0
         counted = _COUNTED.get(first)
         if counted is None:
@@ -440,8 +443,3 @@ def records(position: int, run: Run) -> Iterator[Record]:
         repeat(run),
         events,
     )
-
-
-def event_of(run: Run, index: int) -> Event:
-    """One event of a run."""
-    return run.events[index]

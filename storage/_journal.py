@@ -10,7 +10,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from understudy.storage import _prepared, _pruning
+from understudy.storage import _prepared
 from understudy.storage._core import Core, open_core
 from understudy.storage._cursors import Cursors
 from understudy.storage._environment import DEFAULT_MAP_SIZE
@@ -23,7 +23,7 @@ from understudy.storage._reader import Filter, Reader
 from understudy.storage._seal import KeyRing, Sealer, StoredSource
 from understudy.storage._snapshots import Snapshots
 from understudy.storage._state import State
-from understudy.storage._stats import collect
+from understudy.storage._upkeep import Upkeep
 from understudy.storage._writer import PreparedAppend, Work
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from understudy.storage._frame import Codec
     from understudy.storage._future import CommitFuture
     from understudy.storage._record import AppendResult, NewEvent, Record, Snapshot
-    from understudy.storage._stats import JournalStats
     from understudy.storage._write import Write, WriteResult
     from understudy.storage._writer import CommitInfo, Durability
 
@@ -44,7 +43,7 @@ log = logging.getLogger("understudy.storage")
 _open_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 
 
-class Journal:
+class Journal(Upkeep):
     """An embedded event store: append-only streams, numbered densely, safe when they say so.
 
     Make one with `Journal.open` or `Journal.in_memory`. All methods may be called from any
@@ -397,8 +396,14 @@ class Journal:
 
         Args:
             after: only positions above this one. Optional, default 0.
+            types: as in `read`.
+            topics: as in `read`.
+            since: as in `read`.
+            until: as in `read`.
+            priority: as in `read`.
+            limit: as in `read`.
+            reverse: as in `read`.
             until_position: only positions up to this one, inclusive. Optional.
-            types, topics, since, until, priority, limit, reverse: as in `read`.
         """
         self._check()
         _bounds(after, limit)
@@ -474,7 +479,8 @@ class Journal:
             stream: only this stream. Optional, default all.
             types: only these types. Optional.
             after: the seq (with a stream) or position to start behind. Optional, default 0.
-            topics, priority: as in `read`. Optional.
+            topics: only events with one of these topics. Optional.
+            priority: "critical" or "normal". Optional, default both.
         """
         self._check()
         _bounds(after, None)
@@ -546,49 +552,6 @@ class Journal:
             snapshot = self._snapshots.load(stream, seq, None)
             if snapshot is not None and snapshot.seq == seq:
                 yield snapshot
-
-    # --- taking away ---------------------------------------------------------
-
-    def truncate(self, stream: str, before_seq: int) -> int:
-        """Hide the events of a stream below `before_seq`; returns how many.
-
-        They cannot be read again; their space is freed by `retain` and `compact`. The stream's
-        numbers stay: `last_seq` is not lowered, also where nothing is left.
-        """
-        self._writable()
-        return _pruning.truncate(self._core, stream, before_seq).result()
-
-    def delete(self, stream: str, *, tombstone: bool = False) -> int:
-        """Hide all events of a stream and drop its snapshots; returns how many events.
-
-        The stream may be written again, with or without expected_seq=0, and its numbering goes
-        on where it was.
-
-        Args:
-            stream: its name; one that never was may be deleted too.
-            tombstone: for ever: every later append raises StreamTombstoned.
-        """
-        self._writable()
-        return _pruning.delete(self._core, stream, tombstone=tombstone).result()
-
-    def limit(
-        self, stream: str, *, max_age: float | None = None, max_count: int | None = None
-    ) -> None:
-        """Keep at most so many seconds and so many events of a stream; the stricter wins.
-
-        What is beyond is hidden at once, and freed by `retain` and `compact`. None: no limit.
-        """
-        self._writable()
-        _pruning.limit(self._core, stream, max_age, max_count).result()
-
-    # --- looking after -------------------------------------------------------
-
-    def stats(self) -> JournalStats:
-        """How much the journal holds and how it fares."""
-        self._check()
-        if self._reader.refresh is not None:
-            self._reader.refresh()
-        return collect(self._core, self._reader, self._feed)
 
 
 def _bounds(after: int, limit: int | None) -> None:

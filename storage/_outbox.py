@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from understudy.storage._write import EffectStatus, EffectUpdate, NewEffect
 
 FINAL = ("completed", "failed")
+STATUSES = ("pending", "executing", *FINAL)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Outbox:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    def add(self, effects: Sequence[NewEffect]) -> list[int]:
+    def add(self, effects: Sequence[NewEffect]) -> builtins.list[int]:
         """Add effects by themselves; `journal.write` adds them together with events.
 
         Returns:
@@ -78,12 +79,12 @@ class Outbox:
             lambda txn: [insert(self._core, txn, effect) for effect in prepared]
         ).result()
 
-    def pending(self, channel: str, limit: int = 100) -> list[Effect]:
+    def pending(self, channel: str, limit: int = 100) -> builtins.list[Effect]:
         """Effects of a channel that may be claimed now, those due longest first."""
         core = self._core
         prefix = join(channel, "")
         now = int(core.clock() * 1e6)
-        found = []
+        found: builtins.list[Effect] = []
         with core.environment.reading() as txn:
             cursor = txn.cursor(core.database("outbox.due"))
             if cursor.set_range(prefix):
@@ -110,7 +111,7 @@ class Outbox:
 
     def claim(
         self,
-        id: int,
+        id: int,  # noqa: A002 - the field's name
         lease: float = 60.0,
         epoch: int | None = None,
     ) -> Effect | None:
@@ -266,6 +267,13 @@ class Outbox:
                 if row is not None:
                     yield row
 
+    def counts(self) -> dict[str, int]:
+        """How many effects there are in each status; kept, not counted."""
+        core = self._core
+        with core.environment.reading() as txn:
+            row = txn.get(b"effects.counts", db=core.database("meta"))
+        return dict.fromkeys(STATUSES, 0) if row is None else unpack(row)
+
     def purge(self, before: float) -> int:
         """Forget completed and failed effects last changed before this epoch second.
 
@@ -326,7 +334,7 @@ def insert(core: Core, txn: Any, effect: PreparedEffect) -> int:
     if known is not None:
         return int(u64.unpack(known)[0])
     meta = core.database("meta")
-    number = unpack(txn.get(b"effects", db=meta) or b"\x00") + 1
+    number: int = unpack(txn.get(b"effects", db=meta) or b"\x00") + 1
     txn.put(b"effects", pack(number), db=meta)
     now = core.clock()
     row = Effect(
@@ -401,6 +409,21 @@ def store(core: Core, txn: Any, effect: Effect, old: Effect | None) -> None:
     if effect.status not in FINAL:
         txn.put(_due_key(effect), b"", db=due)
     txn.put(key_of(effect.id), _row(effect), db=core.database("outbox"))
+    _count(core, txn, None if old is None else old.status, effect.status)
+
+
+def _count(core: Core, txn: Any, old: str | None, new: str | None) -> None:
+    """Keep the numbers of effects by status."""
+    if old == new:
+        return
+    meta = core.database("meta")
+    row = txn.get(b"effects.counts", db=meta)
+    counts = dict.fromkeys(STATUSES, 0) if row is None else unpack(row)
+    if old is not None:
+        counts[old] -= 1
+    if new is not None:
+        counts[new] += 1
+    txn.put(b"effects.counts", pack(counts), db=meta)
 
 
 def remove(core: Core, txn: Any, effect: Effect) -> None:
@@ -411,6 +434,7 @@ def remove(core: Core, txn: Any, effect: Effect) -> None:
     txn.delete(join(effect.channel, effect.dedupe_key), db=core.database("outbox.keys"))
     if effect.stream is not None:
         txn.delete(join(effect.stream, "") + key, db=core.database("outbox.streams"))
+    _count(core, txn, effect.status, None)
 
 
 def recover(core: Core, txn: Any, now: float) -> int:

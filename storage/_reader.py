@@ -186,6 +186,8 @@ class Reader:
                 return out, None
             value = txn.get(key_of(position), db=segment.log)
             if value is None:
+                if seq < first:
+                    continue  # the row before the first one: retention may have taken it
                 raise Gone
             run = _frame.read_row(position, value)
             if run.stream != stream or run.first_seq != seq:
@@ -201,7 +203,7 @@ class Reader:
                 run.source = self.source
                 start = max(first - seq, 0)
                 end = min(last - seq + 1, count)
-                out.extend(_select(position, run, start, end, wanted))
+                out.extend(select(position, run, start, end, wanted))
             elif wanted.until_us is not None and run.timestamp >= wanted.until_us:
                 return out[:left], None
             if len(out) >= left:
@@ -231,6 +233,8 @@ class Reader:
                 continue
             value = txn.get(key_of(position), db=segment.log)
             if value is None:
+                if seq < first:
+                    break
                 raise Gone
             run = _frame.read_row(position, value)
             if run.stream != stream or run.first_seq != seq:
@@ -244,7 +248,7 @@ class Reader:
                 run.source = self.source
                 start = max(first - seq, 0)
                 end = min(last - seq + 1, count)
-                chosen = list(_select(position, run, start, end, wanted))
+                chosen = list(select(position, run, start, end, wanted))
                 chosen.reverse()
                 out.extend(chosen)
             elif wanted.since_us is not None and run.timestamp < wanted.since_us:
@@ -259,7 +263,8 @@ class Reader:
         self, txn: Any, view: View, stream: str, seq: int
     ) -> Iterator[tuple[Segment, int, int]]:
         """(segment, first seq, position) of each row from the one that may hold `seq` on."""
-        tail = view.tail.streams.get(stream)
+        # The tail may have grown since the view was taken, even from no segment to one.
+        tail = view.tail.streams.get(stream) if view.segments else None
         border = tail[0] if tail else _NO_LIMIT
         if seq < border:
             name = b"S" + stream.encode() + b"\0"
@@ -283,7 +288,7 @@ class Reader:
     def _entries_reversed(
         self, txn: Any, view: View, stream: str, seq: int
     ) -> Iterator[tuple[Segment, int, int]]:
-        tail = view.tail.streams.get(stream)
+        tail = view.tail.streams.get(stream) if view.segments else None
         border = tail[0] if tail else _NO_LIMIT
         if tail and seq >= border:
             segment = view.segments[-1]
@@ -361,9 +366,9 @@ class Reader:
                 start = max(start, lows.get(run.stream, 0) - run.first_seq)
             if start < end:
                 if not reverse:
-                    out.extend(_select(position, run, start, end, wanted))
+                    out.extend(select(position, run, start, end, wanted))
                 else:
-                    chosen = list(_select(position, run, start, end, wanted))
+                    chosen = list(select(position, run, start, end, wanted))
                     chosen.reverse()
                     out.extend(chosen)
             size += length
@@ -441,6 +446,36 @@ class Reader:
                 return low
         return view.position + 1
 
+    def rows_before(self, us: int | None) -> Iterator[tuple[int, Run, bytes]]:
+        """(position, run, value) of every readable row, or of those before a time."""
+        if self.refresh is not None:
+            self.refresh()
+        low = 1
+        while True:
+            page: list[tuple[int, Run, bytes]] = []
+            with self.environment.reading() as txn:
+                view = self.catalog.view
+                lows = self.catalog.lows
+                segment = next((s for s in view.segments if s.events and s.last >= low), None)
+                if segment is None:
+                    return
+                cursor = txn.cursor(segment.log)
+                found = cursor.set_range(key_of(low))
+                while found and len(page) < BATCH_EVENTS:
+                    position = u64.unpack(cursor.key())[0]
+                    value = cursor.value()
+                    run = _frame.read_row(position, value)
+                    if position > view.position or (us is not None and run.timestamp >= us):
+                        yield from page
+                        return
+                    low = position + len(run.events)
+                    if run.first_seq >= lows.get(run.stream, 0):
+                        page.append((position, run, value))
+                    found = cursor.next()
+                if not found:
+                    low = max(low, segment.last + 1)
+            yield from page
+
     # --- single records ------------------------------------------------------
 
     def at(self, position: int) -> Record | None:
@@ -456,9 +491,12 @@ class Reader:
         else:
             return None
         cursor = txn.cursor(segment.log)
-        if not cursor.set_range(key_of(position)) or u64.unpack(cursor.key())[0] > position:
-            if not (cursor.prev() if cursor.key() else cursor.last()):
-                return None
+        if not cursor.set_range(key_of(position)):
+            found = cursor.last()
+        else:
+            found = u64.unpack(cursor.key())[0] == position or cursor.prev()
+        if not found:
+            return None
         first = u64.unpack(cursor.key())[0]
         run = _frame.read_row(first, cursor.value())
         index = position - first
@@ -468,7 +506,7 @@ class Reader:
         return Record(position, run.stream, run.first_seq + index, run, run.events[index])
 
 
-def _select(position: int, run: Run, start: int, end: int, wanted: Filter) -> Iterable[Record]:
+def select(position: int, run: Run, start: int, end: int, wanted: Filter) -> Iterable[Record]:
     """The wanted records of a run, of its events from `start` to before `end`."""
     events = run.events
     if not wanted.by_event:

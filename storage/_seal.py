@@ -243,7 +243,7 @@ class StoredSource:
         if not event.flags & (COMPRESSED | ENCRYPTED):
             metadata = bytes(event.metadata)
             return (
-                self._unpack(event.payload),  # type: ignore[arg-type]  # a buffer is enough
+                self._unpack(event.payload),
                 None if metadata == b"\xc0" else unpack(metadata),
             )
         opened = self._sealer.open(record)

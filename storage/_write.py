@@ -131,7 +131,7 @@ class LedgerWrite:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Write:
-    """All of this, or nothing of it, in the order appends, effects, updates, puts, deletes, rest."""
+    """All of this, or nothing of it, in the order in which the fields stand."""
 
     appends: Sequence[Append] = ()
     effects: Sequence[NewEffect] = ()
