@@ -1,0 +1,602 @@
+"""The cell: an actor's mailbox, its owner and its life, all in the object users know as its ref.
+
+Who may run an actor. Its `_us_lock` is the claim: whoever holds it owns the actor and serves its
+mailbox; `_us_owner` says which strand that is. A sender appends and, if it finds `_us_idle` set,
+clears it and submits the cell to its dispatcher. The owner, when it finds nothing more to do, sets
+`_us_idle`, lets go, and *looks once more*; so a message is never left lying, and a submission too
+many is harmless, because its claim fails or finds an empty mailbox. That is also why an asker may
+claim and serve the actor on its own thread.
+
+This holds because attribute loads and stores are sequentially consistent, which the GIL gives.
+A build without it needs a barrier between the append and the look at `_us_idle`.
+
+`_us_odd` stands for everything that is not the plain next message: death, the control lane,
+suspension, an own context. The owner tests this one flag between two messages. It clears the flag
+first and looks second, so that what is posted in between is seen.
+
+Fencing: taking an actor from a strand that does not come back means giving the cell a new lock.
+The old owner compares the lock it took with the cell's after every call of user code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import Context
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
+
+import pykka
+
+from understudy.actors import _handle
+from understudy.actors._envelope import seal
+from understudy.actors._strand import cell_var, local, strand_here
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from understudy.actors._class_info import ClassInfo
+    from understudy.actors._future import Future
+    from understudy.actors._runtime import Runtime
+    from understudy.actors._strand import Strand
+
+__all__ = ["Cell", "Extra"]
+
+NEW, STARTING, OPEN, HALTING, SUSPENDED, CLOSED = range(6)
+"""The phases of a cell. HALTING: its children and its on_stop are under way."""
+
+GO, IDLE, PARK, YIELD = range(4)
+"""What an owner does next: serve, leave an empty mailbox, leave it waiting, come back later."""
+
+DEAD: Final = object()
+"""The gate of a dead cell: senders see it and are told."""
+
+THROUGHPUT = 512
+"""Messages one actor may handle before the others get a turn, when the mailbox is short."""
+
+BATCH = 1024
+"""Messages taken off a long mailbox at once. Bounded, since a batch keeps what it has handled."""
+
+PLAIN: Final = frozenset(
+    {type(None), int, str, bool, float, list, dict, bytes, tuple, set, frozenset}
+)
+"""Results that are surely neither futures nor coroutines, so that no further look is needed."""
+
+_running_loop = asyncio._get_running_loop
+
+
+class Extra:
+    """What few actors need: made when first needed, so that an idle actor stays small."""
+
+    __slots__ = (
+        "ask_failures",
+        "beats",
+        "behaviours",
+        "context",
+        "control",
+        "event",
+        "gates",
+        "halt_hooks",
+        "halting",
+        "heartbeat",
+        "interceptors",
+        "lease_until",
+        "mailbox",
+        "persistence_id",
+        "stash",
+        "stashed",
+        "stoppers",
+        "timers",
+        "turns",
+        "urn",
+        "watchers",
+        "watching",
+    )
+
+    def __init__(self) -> None:
+        self.control: list[tuple[Any, ...]] = []
+        self.turns: list[Any] = []
+        self.context: Context | None = None
+        self.watchers: dict[Any, object] | None = None
+        self.watching: dict[Any, object] | None = None
+        self.stash: list[Any] | None = None
+        self.stashed = False
+        self.timers: set[Any] | None = None
+        self.behaviours: list[Callable[[Any], Any]] | None = None
+        self.interceptors: tuple[Any, ...] | None = None
+        self.stoppers: list[Future[bool]] | None = None
+        self.halting: Any = None
+        self.halt_hooks = True
+        self.urn: str | None = None
+        self.event: threading.Event | None = None
+        self.mailbox: Any = None
+        self.persistence_id: str | None = None
+        self.heartbeat: Any = None
+        self.ask_failures: str | None = None
+        self.lease_until: float | None = None
+        self.gates: list[Any] | None = None
+        self.beats = 0
+
+
+class Cell(pykka.ActorRef[Any]):
+    """The working half of `ActorRef`."""
+
+    __slots__ = (
+        "_us_actor",
+        "_us_args",
+        "_us_batch",
+        "_us_below",
+        "_us_below_envelope",
+        "_us_extra",
+        "_us_fast",
+        "_us_gate",
+        "_us_guardian",
+        "_us_idle",
+        "_us_incarnation",
+        "_us_info",
+        "_us_inline",
+        "_us_lock",
+        "_us_odd",
+        "_us_owner",
+        "_us_parent",
+        "_us_path",
+        "_us_phase",
+        "_us_queue",
+        "_us_rt",
+        "_us_serving",
+        "_us_submit",
+        "actor_class",
+    )
+
+    _us_actor: Any
+    _us_args: tuple[tuple[Any, ...], dict[str, Any]] | None
+    _us_batch: Any
+    _us_below: Cell | None
+    _us_below_envelope: Any
+    _us_extra: Extra | None
+    _us_fast: bool
+    _us_gate: Any
+    _us_guardian: Any
+    _us_idle: bool
+    _us_incarnation: int
+    _us_info: ClassInfo
+    _us_inline: bool
+    _us_lock: Any
+    _us_odd: bool
+    _us_owner: Strand | None
+    _us_parent: Cell | None
+    _us_path: str | None
+    _us_phase: int
+    _us_queue: list[Any]
+    _us_rt: Runtime
+    _us_serving: bool
+    _us_submit: Callable[[Cell], None]
+
+    def __init__(
+        self,
+        cls: type[Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        runtime: Runtime,
+        info: ClassInfo,
+        dispatcher: Any,
+        guardian: Any,
+        parent: Cell | None,
+        path: str | None,
+    ) -> None:
+        self.actor_class = cls
+        self._us_actor = None
+        self._us_args = (args, kwargs) if args or kwargs else None
+        self._us_batch = None
+        self._us_below = None
+        self._us_below_envelope = None
+        self._us_extra = None
+        self._us_fast = fast = info.plain and dispatcher.fast and runtime.plain
+        self._us_gate = None
+        self._us_guardian = guardian
+        self._us_idle = False
+        self._us_incarnation = 0
+        self._us_info = info
+        self._us_inline = fast and dispatcher.inline and runtime.inline and info.inline is not False
+        self._us_lock = threading.RLock()
+        self._us_odd = True
+        self._us_owner = None
+        self._us_parent = parent
+        self._us_path = path
+        self._us_phase = NEW
+        self._us_queue = []
+        self._us_rt = runtime
+        self._us_serving = False
+        self._us_submit = dispatcher.submit
+
+    def _us_more(self) -> Extra:
+        extra = self._us_extra
+        if extra is None:
+            with self._us_rt.lock:
+                extra = self._us_extra
+                if extra is None:
+                    extra = self._us_extra = Extra()
+        return extra
+
+    # --- sending -----------------------------------------------------------------------------
+
+    def tell(self, message: Any) -> None:
+        """Send a message without waiting for any answer.
+
+        Never blocks, unless the actor's mailbox is bounded and its overflow policy is "block".
+        The message is delivered at most once, after all that this sender sent here before.
+
+        Raises:
+            ActorDeadError: the actor is dead; the message comes back as its `message`.
+            MailboxFull: the mailbox is bounded and full, and rejects or timed out.
+        """
+        if self._us_gate is not None:
+            self._us_tell_gated(message)
+            return
+        strand = local.strand
+        if strand is None:
+            if isinstance(message, tuple):
+                message = (message, None, None, None, 0, None, None)
+        elif strand.loop is not None:
+            message = self._us_seal(message, None, None)
+        else:
+            sender = strand.current
+            if sender is not None:
+                cause = strand.envelope
+                if type(cause) is not tuple:
+                    message = (message, None, sender, strand, strand.turns, None, None)
+                elif cause[5] is not None or cause[3] is None:
+                    message = (message, None, sender, strand, strand.turns, cause[5], None)
+                else:
+                    message = seal(message, None, sender, strand, strand.turns)
+            elif isinstance(message, tuple):
+                message = (message, None, None, None, 0, None, None)
+        self._us_queue.append(message)
+        if self._us_idle:
+            self._us_idle = False
+            self._us_submit(self)
+
+    def _us_put(self, item: Any) -> None:
+        """Append an item to the user lane as it is, past capacity and policy."""
+        gate = self._us_gate
+        if gate is not None and gate is not DEAD:
+            gate.put(self._us_queue, item, exempt=True)
+        else:
+            self._us_queue.append(item)
+        if self._us_idle:
+            self._us_idle = False
+            self._us_submit(self)
+
+    def _us_seal(self, message: Any, reply: Any, deadline: float | None) -> Any:
+        """Envelope a message, from wherever this is called."""
+        strand = local.strand
+        if strand is not None:
+            sender = strand.current
+            turn = strand.turns
+            if strand.loop is not None:
+                if sender is None:
+                    sender = cell_var.get(None)
+                elif (here := sender._us_turn_here()) is not None:
+                    turn = here.number
+            if sender is not None:
+                envelope = seal(message, reply, sender, strand, turn)
+                return envelope if deadline is None else (*envelope[:6], deadline)
+        if reply is None and deadline is None and not isinstance(message, tuple):
+            return message
+        return (message, reply, None, None, 0, None, deadline)
+
+    def _us_put_back(self, items: list[Any]) -> None:
+        """Put items at the front of the user lane, in their order. The claim is held."""
+        mailbox = self._us_extra.mailbox if self._us_extra is not None else None
+        if mailbox is not None:
+            mailbox.put_back(self._us_queue, items)
+        else:
+            self._us_queue[0:0] = items
+
+    def _us_unstash(self, items: list[Any]) -> None:
+        """Put items before all that waits, called by the actor's own handler."""
+        batch = self._us_batch
+        if batch is not None:  # the rest of the batch at work is still before the queue
+            items = [*items, *batch]
+        self._us_put_back(items)
+
+    def _us_asked_inline(self, strand: Strand) -> bool:
+        """Whether the message at work is an inline ask, whose caller waits for a return."""
+        return self._us_owner is strand and not self._us_serving
+
+    def _us_post(self, *operation: Any) -> None:
+        """Put an operation into the control lane, which is served before all messages."""
+        extra = self._us_more()
+        extra.control.append(operation)
+        self._us_odd = True
+        owner = self._us_owner
+        if owner is None or owner is not local.strand:
+            self._us_idle = False
+            self._us_submit(self)
+
+    # --- running -----------------------------------------------------------------------------
+
+    def _us_run(self, strand: Strand, until: Future[Any] | None = None) -> None:
+        """Claim the actor and serve its mailbox on this strand, or return at once.
+
+        Args:
+            strand: the one of this thread.
+            until: return as soon as this future is done (an asker serving its callee).
+        """
+        if self._us_owner is not None:
+            return
+        lock = self._us_lock
+        below = strand.current
+        envelope = strand.envelope
+        room = strand.room
+        verdict = IDLE
+        try:
+            if not lock.acquire(False):
+                return
+            self._us_owner = strand
+            self._us_below = below
+            self._us_below_envelope = envelope
+            self._us_serving = True
+            strand.current = self
+            if strand.runtime is not self._us_rt:
+                strand.adopt(self._us_rt)
+            if self._us_fast:
+                verdict = self._us_serve_fast(strand, lock, until)
+            else:
+                verdict = self._us_serve_all(strand, lock, until)
+            strand.current = below
+            strand.envelope = envelope
+            if self._us_lock is lock:
+                self._us_owner = None
+                self._us_below = None
+                self._us_serving = False
+                if verdict is IDLE:
+                    self._us_idle = True
+                    lock.release()
+                    if self._us_queue or (self._us_odd and self._us_phase != CLOSED):
+                        self._us_idle = False
+                        self._us_submit(self)
+                else:
+                    self._us_let_go(lock, verdict)
+            else:
+                lock.release()
+                self._us_rt.came_back(strand)
+        except BaseException:
+            # Ctrl-C, maybe between two lines of our own. Whatever had been reached: let go of the
+            # claim, and have somebody look once more.
+            strand.current = below
+            strand.envelope = envelope
+            strand.room = room
+            if lock._is_owned():
+                self._us_let_go(lock, YIELD)
+            else:
+                self._us_submit(self)
+            raise
+
+    def _us_let_go(self, lock: Any, verdict: int) -> None:
+        mine = self._us_lock is lock
+        if mine:
+            self._us_serving = False
+            self._us_owner = None
+            self._us_below = None
+        lock.release()
+        if not mine:
+            return
+        extra = self._us_extra
+        if verdict == YIELD or (extra is not None and extra.control) or self._us_phase == CLOSED:
+            self._us_submit(self)
+
+    def _us_serve_fast(self, strand: Strand, lock: Any, until: Future[Any] | None) -> int:
+        """Serve a plain actor: the loop every message of the default kind goes through."""
+        queue = self._us_queue
+        left = THROUGHPUT
+        receive: Any = None
+        while True:
+            if self._us_odd:
+                verdict = self._us_attend(strand, lock)
+                if verdict:
+                    return verdict
+                if not self._us_fast:
+                    return YIELD
+                receive = None
+            if receive is None:
+                receive = self._us_actor.on_receive
+            count = len(queue)
+            if count == 0:
+                return IDLE
+            if count <= 8:
+                message = queue.pop(0)
+                strand.envelope = message
+                strand.turns += 1
+                try:
+                    if type(message) is not tuple:
+                        result = receive(message)
+                        if result is not None and result.__class__ is CoroutineType:
+                            _handle.drive(self, strand, lock, result, message)
+                    elif (
+                        message[1] is None
+                        and message[6] is None
+                        and message[0].__class__ not in _handle.SPECIAL
+                    ):
+                        result = receive(message[0])
+                        if result is not None and result.__class__ is CoroutineType:
+                            _handle.drive(self, strand, lock, result, message)
+                    else:
+                        _handle.open_envelope(self, strand, lock, message, receive)
+                except BaseException as error:
+                    _handle.raised(self, strand, lock, error, message)
+                if self._us_lock is not lock:
+                    return YIELD
+                if until is not None and until._us_done is not None:
+                    return YIELD if queue else IDLE
+                left -= 1
+                if not left:
+                    return YIELD
+                continue
+            count = min(count, BATCH)
+            batch = iter(queue[:count])
+            del queue[:count]
+            self._us_batch = batch
+            for message in batch:
+                strand.envelope = message
+                strand.turns += 1
+                try:
+                    if type(message) is not tuple:
+                        result = receive(message)
+                        if result is not None and result.__class__ is CoroutineType:
+                            _handle.drive(self, strand, lock, result, message)
+                    else:
+                        _handle.open_envelope(self, strand, lock, message, receive)
+                except BaseException as error:
+                    _handle.raised(self, strand, lock, error, message)
+                if self._us_odd or self._us_lock is not lock or until is not None:
+                    break
+            if self._us_lock is not lock:
+                return YIELD
+            self._us_batch = None
+            rest = list(batch)
+            if rest:
+                queue[0:0] = rest
+            if until is not None and until._us_done is not None:
+                return YIELD if queue else IDLE
+
+    def _us_serve_all(self, strand: Strand, lock: Any, until: Future[Any] | None) -> int:
+        """Serve any kind of actor, message by message."""
+        left = THROUGHPUT
+        while True:
+            if self._us_odd:
+                verdict = self._us_attend(strand, lock)
+                if verdict:
+                    return verdict
+            extra = self._us_extra
+            mailbox = extra.mailbox if extra is not None else None
+            if mailbox is not None:
+                message = mailbox.take(self._us_queue)
+                if message is mailbox:
+                    return IDLE
+            else:
+                if not self._us_queue:
+                    return IDLE
+                message = self._us_queue.pop(0)
+            strand.envelope = message
+            strand.turns += 1
+            context = extra.context if extra is not None else None
+            try:
+                if context is None:
+                    _handle.handle(self, strand, lock, message)
+                else:
+                    context.run(_handle.handle, self, strand, lock, message)
+            except BaseException as error:
+                _handle.raised(self, strand, lock, error, message)
+            if self._us_lock is not lock:
+                return YIELD
+            if until is not None and until._us_done is not None:
+                return YIELD
+            left -= 1
+            if not left:
+                return YIELD
+
+    def _us_attend(self, strand: Strand, lock: Any) -> int:
+        """Look after what is not the plain next message. The claim is held."""
+        while True:
+            if self._us_lock is not lock:
+                return YIELD
+            self._us_odd = False  # first clear, then look: a later post sets it again
+            if self._us_phase == CLOSED:
+                self._us_odd = True
+                self._us_drain()
+                return IDLE
+            extra = self._us_extra
+            if extra is not None:
+                if extra.control:
+                    operation = extra.control.pop(0)
+                    getattr(self, operation[0])(strand, lock, *operation[1:])
+                    continue
+                if extra.turns:
+                    if extra.halting is not None or not self._us_info.reentrant:
+                        self._us_odd = True
+                        return PARK
+                elif extra.halting is not None and self._us_phase == OPEN:
+                    self._us_do_halt(strand, lock, extra.halting, extra.halt_hooks)
+                    continue
+            if self._us_phase != OPEN:
+                self._us_odd = True
+                return PARK
+            if strand.hurry:
+                strand.hurry = False
+                return YIELD
+            return GO
+
+    if TYPE_CHECKING:  # given by the classes above this one
+
+        def _us_tell_gated(self, message: Any) -> None: ...
+
+        def _us_drain(self) -> None: ...
+
+        def _us_do_halt(self, strand: Strand, lock: Any, reason: Any, run_hooks: bool) -> None: ...
+
+    # --- serving a callee from the asker's thread ------------------------------------------------
+
+    def _us_serve(self, future: Future[Any]) -> None:
+        """Run this actor on the calling thread until `future` is done, if that is allowed now."""
+        if self._us_owner is not None or not self._us_inline_allowed():
+            return
+        strand = strand_here()
+        room = strand.room
+        if not room:
+            return
+        strand.room = room - 1
+        context = strand.spare
+        strand.spare = None
+        if context is None:
+            context = Context()
+        try:
+            if strand.loop is None:
+                context.run(self._us_run, strand, future)
+        finally:
+            strand.room = room
+            if not context:
+                strand.spare = context
+            else:
+                self._us_keep_context(context)
+
+    def _us_inline_allowed(self) -> bool:
+        info = self._us_info
+        return (
+            info.inline is not False
+            and self._us_rt.inline
+            and getattr(self._us_submit, "__self__", None) is not None
+            and self._us_submit.__self__.inline  # type: ignore[attr-defined]
+        )
+
+    def _us_keep_context(self, context: Context) -> None:
+        """Make `context`, which this actor's code has filled, the actor's own."""
+        extra = self._us_more()
+        if extra.context is None:
+            extra.context = context
+            self._us_inline = False
+            self._us_fast = False
+
+    # --- looked at from outside ----------------------------------------------------------------
+
+    def _us_holder(self) -> Any:
+        """The strand that runs this actor now, or the suspended turn that keeps it busy."""
+        extra = self._us_extra
+        if extra is not None and extra.turns and not self._us_info.reentrant:
+            return extra.turns[0]
+        return self._us_owner
+
+    def _us_turn_here(self) -> Any:
+        """The coroutine turn of this actor that is being stepped now."""
+        extra = self._us_extra
+        if extra is None:
+            return None
+        for turn in extra.turns:
+            if turn.stepping:
+                return turn
+        return None
+
+    def _us_on_loop(self, loop: Any) -> bool:
+        """Whether this actor needs the event loop `loop` to run."""
+        owner = getattr(self._us_submit, "__self__", None)
+        return getattr(owner, "loop", None) is loop

@@ -1,0 +1,190 @@
+"""The dispatcher for coroutine handlers: an event loop, its own or one that runs already."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from understudy.actors._errors import Forked
+from understudy.actors._strand import Strand, local
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from understudy.actors._cell import Cell
+    from understudy.actors._runtime import Runtime
+
+__all__ = ["EventLoop"]
+
+logger = logging.getLogger("understudy")
+
+PER_ROUND = 64
+"""Actors served in one round of the loop, before its other callbacks get a turn."""
+
+
+class EventLoop:
+    """Runs actors on an event loop.
+
+    By default the loop has a thread of its own, started with the first actor. Given a running
+    loop, it runs them there: on the loop of an ASGI application, of a notebook.
+    """
+
+    inline = False
+    fast = False
+
+    def __init__(
+        self, runtime: Runtime, name: str, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        self.runtime = runtime
+        self.name = name
+        self.loop: Any = loop
+        self.ready: deque[Cell] = deque()
+        self._own = loop is None
+        self._scheduled = False
+        self._lock = threading.Lock()
+        self._up = threading.Event()
+        self._strand: Strand | None = None
+        self.submit = self._submit
+        if loop is not None:
+            self._attach()
+
+    def _attach(self) -> None:
+        """Make the strand of the loop's thread; runs on it, or before the loop does."""
+        strand = local.strand
+        if strand is None or strand.loop is not self.loop:
+            strand = Strand(self.runtime)
+            strand.loop = self.loop
+            strand.room = 0
+            strand.own = self._own
+            local.strand = strand
+        self._strand = strand
+        self._up.set()
+
+    @property
+    def strand(self) -> Strand:
+        """The strand of the loop, which is started if need be."""
+        self._start()
+        strand = self._strand
+        assert strand is not None
+        return strand
+
+    def _start(self) -> None:
+        if self._up.is_set():
+            return
+        if self.runtime.forked:
+            raise Forked(self.runtime.name)
+        with self._lock:
+            if self.loop is None:
+                self.loop = asyncio.new_event_loop()
+                self.runtime.spawn_thread(self._run_loop, f"{self.runtime.name}-{self.name}")
+        self._up.wait()
+
+    def _run_loop(self) -> None:
+        loop = self.loop
+        asyncio.set_event_loop(loop)
+        self._attach()
+        try:
+            loop.run_forever()
+        finally:
+            with contextlib.suppress(RuntimeError):
+                loop.run_until_complete(loop.shutdown_asyncgens())
+            asyncio.set_event_loop(None)
+            loop.close()
+            local.strand = None
+            if self._strand is not None:
+                self.runtime.retire(self._strand)
+
+    def _submit(self, cell: Cell) -> None:
+        """Have the loop run `cell`; any thread."""
+        self.ready.append(cell)
+        if self._scheduled:
+            return
+        self._scheduled = True
+        self._start()
+        try:
+            if asyncio._get_running_loop() is self.loop:
+                self.loop.call_soon(self._drain)
+            else:
+                self.loop.call_soon_threadsafe(self._drain)
+        except RuntimeError:  # the loop is closed: its actors cannot run any more
+            self._scheduled = False
+            if not self.loop.is_closed():
+                raise
+            self._loop_is_gone()
+
+    def _loop_is_gone(self) -> None:
+        from understudy.actors._cell import CLOSED
+
+        while self.ready:
+            cell = self.ready.popleft()
+            if cell._us_phase == CLOSED:
+                cell._us_drain()
+            else:
+                logger.error("%s cannot run: its event loop is closed", cell)
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        strand = self.strand
+        if local.strand is not strand:
+            local.strand = strand
+        for _ in range(min(len(self.ready), PER_ROUND)):
+            self.ready.popleft()._us_run(strand)
+        if self.ready and not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._drain)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function on the loop's thread, soon."""
+        self._start()
+        self.loop.call_soon_threadsafe(function)
+
+    def await_for(self, awaitable: Any, reply: Any) -> None:
+        """Await something a handler returned, and answer with what it gives."""
+
+        async def wait() -> None:
+            try:
+                value = await awaitable
+            except BaseException as error:
+                reply._us_fail(error)
+            else:
+                reply._us_resolve(value)
+
+        self.run_to_end(wait())
+
+    def run_to_end(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine on the loop; what it raises is logged."""
+        tasks: set[Any] = set()
+
+        def over(task: Any) -> None:
+            tasks.discard(task)
+            if not task.cancelled() and task.exception() is not None:
+                logger.error("A coroutine failed", exc_info=task.exception())
+
+        def begin() -> None:
+            task = self.loop.create_task(coroutine)
+            tasks.add(task)
+            task.add_done_callback(over)
+
+        self.call(begin)
+
+    def strands(self) -> list[Strand]:
+        """The strand of the loop, once it runs."""
+        return [self._strand] if self._strand is not None else []
+
+    def statistics(self) -> dict[str, Any]:
+        """Numbers for reports."""
+        return {
+            "kind": "asyncio",
+            "threads": 1 if self._own and self._up.is_set() else 0,
+            "running": sum(1 for strand in self.strands() if strand.current is not None),
+            "queued": len(self.ready),
+        }
+
+    def close(self) -> None:
+        """Stop the loop, if it is our own."""
+        if self._own and self.loop is not None and self.loop.is_running():
+            self.loop.call_soon_threadsafe(self.loop.stop)

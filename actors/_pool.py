@@ -1,0 +1,354 @@
+"""The pool: many actors on few threads.
+
+Work is handed out in slots, as Go hands out its processors. A slot is the right to run actors;
+under the GIL one slot holds a whole core's worth of Python, and more would only fight over it. So
+there is one, until its holder blocks:
+
+- a future about to block its worker gives the slot away at once (`lend`);
+- a monitor, asleep while nothing runs, takes the slot of a worker that made no progress for a
+  tick while others wait, and doubles the slots while work waits and the process leaves the CPU
+  idle, so that handlers which block in short pieces do not queue up behind each other. When the
+  CPU is busy again it goes back to one.
+
+A worker without a slot finishes the handler it is in and parks. Parked workers wait on a lock of
+their own, not on the run queue: a shared condition would wake them all into the GIL.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from understudy.actors._errors import Forked
+from understudy.actors._strand import Strand, Unwind, local
+
+if TYPE_CHECKING:
+    from understudy.actors._cell import Cell
+    from understudy.actors._runtime import Runtime
+
+__all__ = ["Pool", "Worker"]
+
+logger = logging.getLogger("understudy")
+
+TICK = 0.010
+"""Seconds between two looks of the monitor."""
+QUICK_TICK = 0.001
+"""The same while work waits and the CPU idles: sixty blocked handlers are six doublings."""
+QUIET_TICKS = 5
+"""Ticks without work after which the monitor goes to sleep."""
+IDLE_SECONDS = 30.0
+"""How long a parked worker waits for work before its thread ends."""
+
+
+class Worker(Strand):
+    """A thread of the pool, and what it is doing."""
+
+    __slots__ = ("gone", "number", "seen", "slot", "wake")
+
+    def __init__(self, pool: Pool, number: int) -> None:
+        super().__init__(pool.runtime)
+        self.pool = pool
+        self.own = True
+        self.number = number
+        self.slot = True
+        self.gone = False
+        self.wake = threading.Lock()
+        self.wake.acquire()  # locked means parked; releasing it wakes the worker
+        self.seen: Any = None
+
+
+class Pool:
+    """A dispatcher that runs actors on a few threads."""
+
+    inline = True
+    fast = True
+    loop = None
+
+    def __init__(
+        self, runtime: Runtime, name: str, *, threads: int = 1, max_threads: int = 1024
+    ) -> None:
+        self.runtime = runtime
+        self.name = name
+        self.base_slots = threads
+        self.max_threads = max_threads
+        self.ready: deque[Cell] = deque()
+        self.free = threads
+        self.slots = threads
+        self._lock = threading.Lock()
+        self._parked: list[Worker] = []
+        self._workers: set[Worker] = set()
+        self._count = 0
+        self._closed = False
+        self._monitor_awake = False
+        self._monitor_gate: Any = None
+        self.starved_since: float | None = None
+        self.submit = self._submit  # one bound method for all cells
+
+    def _submit(self, cell: Cell) -> None:
+        """Have a worker run `cell`. Cheap while a worker is at work; any thread."""
+        self.ready.append(cell)
+        if self.free > 0:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give a free slot to a worker."""
+        if self.runtime.forked:
+            raise Forked(self.runtime.name)
+        new = False
+        with self._lock:
+            if self.free <= 0 or not self.ready:
+                return
+            if self._parked:
+                worker: Worker | None = self._parked.pop()
+                assert worker is not None
+                worker.slot = True
+            elif len(self._workers) + self._count < self.max_threads:
+                worker = None
+                new = True
+                self._count += 1
+            else:
+                return
+            self.free -= 1
+        if worker is not None:
+            worker.wake.release()
+        elif new:
+            self._start_worker()
+        if not self._monitor_awake:
+            self._wake_monitor()
+
+    def _start_worker(self) -> None:
+        try:
+            self.runtime.spawn_thread(self._work, f"{self.runtime.name}-{self.name}")
+        except RuntimeError:  # no more threads, or the interpreter is ending
+            with self._lock:
+                self._count -= 1
+                self.free += 1
+            logger.exception("Pool %r cannot start a thread", self.name)
+
+    # --- a worker's life -----------------------------------------------------------------------
+
+    def _work(self) -> None:
+        worker = Worker(self, self._count)
+        local.strand = worker
+        with self._lock:
+            self._count -= 1
+            self._workers.add(worker)
+        try:
+            while not worker.gone:
+                # Actors run in an empty context. One that filled it gets it for its own, and
+                # the worker goes on with a fresh one.
+                worker.context = Context()
+                try:
+                    worker.context.run(self._serve, worker)
+                except Unwind:  # meant for a handler that had just ended
+                    continue
+        finally:
+            local.strand = None
+            with self._lock:
+                self._workers.discard(worker)
+            self.runtime.retire(worker)
+
+    def _serve(self, worker: Worker) -> None:
+        ready = self.ready
+        context = worker.context
+        while True:
+            if not worker.slot or self.free < 0:
+                if not self._reclaim(worker):
+                    return
+                continue
+            try:
+                cell = ready.popleft()
+            except IndexError:
+                if not self._park(worker):
+                    return
+                continue
+            cell._us_run(worker)
+            worker.hurry = False
+            if context:
+                cell._us_keep_context(context)  # type: ignore[arg-type]  # not None here
+                return
+
+    def _park(self, worker: Worker) -> bool:
+        """Give the slot back and wait for one. False: the thread has been idle and ends."""
+        with self._lock:
+            if worker.slot:
+                worker.slot = False
+                self.free += 1
+            if self.ready and self.free > 0:  # it came in just now: look once more
+                self.free -= 1
+                worker.slot = True
+                return True
+            if self._closed:
+                worker.gone = True
+                return False
+            self._parked.append(worker)
+        if worker.wake.acquire(timeout=IDLE_SECONDS):
+            return not worker.gone
+        with self._lock:
+            if worker in self._parked:
+                self._parked.remove(worker)
+                worker.gone = True
+                return False
+        worker.wake.acquire()  # somebody has taken it off the list: the wake is on its way
+        return not worker.gone
+
+    def _reclaim(self, worker: Worker) -> bool:
+        """Get a slot again after it was taken or lent, or park. Also gives up one too many."""
+        with self._lock:
+            if worker.slot and self.free < 0:
+                worker.slot = False
+                self.free += 1
+            elif not worker.slot and self.free > 0:
+                worker.slot = True
+                self.free -= 1
+                return True
+            elif worker.slot:
+                return True
+        return self._park(worker)
+
+    def lend(self, worker: Strand) -> None:
+        """The worker is about to block: its slot goes to somebody who can use it."""
+        if not isinstance(worker, Worker) or not worker.slot:
+            return
+        with self._lock:
+            worker.slot = False
+            self.free += 1
+        if self.ready:
+            self._hand_out()
+
+    # --- the monitor ---------------------------------------------------------------------------
+
+    def _wake_monitor(self) -> None:
+        with self._lock:
+            if self._monitor_awake or self._closed:
+                return
+            self._monitor_awake = True
+            gate = self._monitor_gate
+            if gate is None:
+                gate = self._monitor_gate = threading.Lock()
+                gate.acquire()
+                start = True
+            else:
+                start = False
+        if start:
+            self.runtime.spawn_thread(self._monitor, f"{self.runtime.name}-{self.name}-monitor")
+        else:
+            gate.release()
+
+    def _monitor(self) -> None:
+        quiet = 0
+        wait = TICK
+        last = time.monotonic()
+        cpu = time.process_time()
+        while not self._closed:
+            time.sleep(wait)
+            now = time.monotonic()
+            used = time.process_time()
+            elapsed = now - last
+            share = (used - cpu) / elapsed if elapsed > 0 else 1.0
+            late = elapsed > wait * 3 + 0.005
+            last, cpu = now, used
+            waiting = len(self.ready)
+            if not waiting:
+                self.starved_since = None
+                if self.slots > self.base_slots:
+                    self._set_slots(self.base_slots)
+                quiet = quiet + 1 if self.free >= self.slots else 0
+                wait = TICK
+                if quiet >= QUIET_TICKS:
+                    if not self._sleep():
+                        return
+                    quiet = 0
+                    last = time.monotonic()
+                    cpu = time.process_time()
+                continue
+            quiet = 0
+            if late:  # the host stalled, or the GIL did: what we would see is our own lateness
+                self._look()
+                wait = TICK
+                continue
+            stuck = self._look()
+            if share < 0.6:
+                if self.free <= 0:
+                    self._set_slots(min(self.slots * 2, self.max_threads))
+                    wait = QUICK_TICK
+            elif share > 0.9 and self.slots > self.base_slots:
+                self._set_slots(self.base_slots)
+                wait = TICK
+            for worker in stuck:
+                self.lend(worker)
+            if self.ready and self.free > 0:
+                self._hand_out()
+            if self.starved_since is None and len(self._workers) >= self.max_threads:
+                self.starved_since = now
+
+    def _look(self) -> list[Worker]:
+        """The workers that hold a slot and have not moved since the last look."""
+        stuck = []
+        for worker in tuple(self._workers):
+            cell = worker.current
+            mark = (worker.turns, id(cell)) if cell is not None else None
+            if worker.slot and mark is not None:
+                if mark == worker.seen:
+                    stuck.append(worker)
+                elif worker.seen is not None and worker.seen[1] == mark[1] and self.ready:
+                    # The same actor for a whole tick while others wait: let them have a turn.
+                    worker.hurry = True
+                    cell._us_odd = True
+            worker.seen = mark
+        return stuck
+
+    def _set_slots(self, slots: int) -> None:
+        with self._lock:
+            self.free += slots - self.slots
+            self.slots = slots
+        for _ in range(min(self.free, len(self.ready))):
+            self._hand_out()
+
+    def _sleep(self) -> bool:
+        with self._lock:
+            if self.ready or self.free < self.slots:
+                return True
+            self._monitor_awake = False
+            gate = self._monitor_gate
+        gate.acquire()
+        return not self._closed
+
+    # --- looked at from outside ----------------------------------------------------------------
+
+    def strands(self) -> list[Worker]:
+        """The workers."""
+        with self._lock:
+            return list(self._workers)
+
+    def statistics(self) -> dict[str, Any]:
+        """Numbers for reports."""
+        with self._lock:
+            workers = list(self._workers)
+            parked = len(self._parked)
+        return {
+            "kind": "pool",
+            "threads": len(workers),
+            "parked": parked,
+            "running": sum(1 for worker in workers if worker.current is not None),
+            "slots": self.slots,
+            "queued": len(self.ready),
+        }
+
+    def close(self) -> None:
+        """End the threads as they become idle."""
+        with self._lock:
+            self._closed = True
+            parked, self._parked = self._parked, []
+            for worker in parked:
+                worker.gone = True
+            gate = self._monitor_gate if not self._monitor_awake else None
+            self._monitor_awake = True
+        for worker in parked:
+            worker.wake.release()
+        if gate is not None:
+            gate.release()
