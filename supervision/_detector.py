@@ -62,6 +62,7 @@ class Look:
         rule: its heartbeat rule; None for actors that are only reported.
         message: what it handles.
         source: what the look was taken from, for whoever acts on the finding.
+        below: actors whose handlers wait under this one on the same stack.
 
     """
 
@@ -76,6 +77,7 @@ class Look:
     rule: Heartbeat | None = None
     message: Any = None
     source: Any = None
+    below: tuple[Any, ...] = ()
 
 
 @dataclass(slots=True)
@@ -103,9 +105,14 @@ class Finding:
 class _Track:
     """What is remembered about one handler call while it lasts."""
 
-    __slots__ = ("cpu", "cpu_first", "progress", "reported", "seen", "since", "still_since")
+    __slots__ = (
+        "cpu", "cpu_first", "progress", "ref", "reported", "seen", "since", "still_since",
+        "verdict",
+    )  # fmt: skip
 
     def __init__(self, now: float, look: Look) -> None:
+        self.ref = look.ref
+        self.verdict = Verdict.ALIVE
         self.since = now
         self.still_since = now
         self.cpu = self.cpu_first = look.cpu
@@ -142,6 +149,18 @@ class Judge:
     def watched(self) -> int:
         """How many handlers the last sweep found running."""
         return len(self._tracks)
+
+    def running_for(self, ref: Any, now: float) -> float | None:
+        """Seconds since the first sweep that saw an actor in its present handler."""
+        since = [track.since for track in list(self._tracks.values()) if track.ref is ref]
+        return now - min(since) if since else None
+
+    def verdict(self, ref: Any) -> Verdict:
+        """What the last sweep held of an actor."""
+        for track in list(self._tracks.values()):
+            if track.ref is ref:
+                return track.verdict
+        return Verdict.ALIVE
 
     def sweep(self, now: float, looks: Iterable[Look]) -> list[Finding]:
         """Judge everything that is inside a handler at `now` (monotonic seconds)."""
@@ -197,6 +216,7 @@ class Judge:
             within_lease=rule.lease is not None and now - track.since < rule.lease,
             waiting=look.waiting,
         )
+        track.verdict = verdict
         if verdict in (Verdict.ALIVE, Verdict.WAITING):
             # Moving again: a later standstill of the same handler is news.
             track.reported.discard(Verdict.FROZEN)

@@ -131,12 +131,12 @@ class DynamicSupervisor(Actor):
         """
         return self._us_family.terminate_child(which)
 
-    def which_children(self) -> list[ChildInfo]:
+    def which_children(self) -> Future[list[ChildInfo]]:
         """The children as they are now, latest first."""
-        return self._us_family.which_children()
+        return self._us_family.look(self._us_family.which_children)
 
-    def count_children(self) -> ChildCounts:
+    def count_children(self) -> Future[ChildCounts]:
         """How many children there are, how many live, how many of each kind."""
-        return self._us_family.count_children()
+        return self._us_family.look(self._us_family.count_children)
 
     _us_family: DynamicFamily

@@ -15,6 +15,7 @@ __all__ = [
     "ChildNotFound",
     "ChildRestarting",
     "ChildRunning",
+    "FrozenActor",
     "InvalidChildSpec",
     "InvalidStrategy",
     "InvalidTree",
@@ -159,6 +160,32 @@ class RestartsExhausted(UnderstudyError):
         super().__init__(
             f"{path} gave up: child {child!r} needed more than {intensity} restarts in "
             f"{period:g} s, the last for {cause!r}; mend the child or raise the limit"
+        )
+
+
+class FrozenActor(UnderstudyError):
+    """The failure of an actor that hung: nothing moved in its handler for too long.
+
+    Attributes:
+        path: the actor.
+        seconds: how long it had been in the handler.
+        message: what it was handling.
+        depth: messages that waited behind it.
+        stack: the stack of its thread or coroutine, as text; None where it could not be had.
+
+    """
+
+    def __init__(
+        self, path: str, seconds: float, message: Any, depth: int, stack: str | None
+    ) -> None:
+        self.path = path
+        self.seconds = seconds
+        self.message = message
+        self.depth = depth
+        self.stack = stack
+        super().__init__(
+            f"{path} hung: {seconds:.1f} s in one message; take a lease with "
+            "context.heartbeat(lease=) around what may take long"
         )
 
 

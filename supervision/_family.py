@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.actors import ActorRestarted, Directive, Exit, Failure, Future, Restart
 from understudy.supervision._errors import RestartsExhausted
 from understudy.supervision._reports import Offender, SupervisorReport, emit, wanted
-from understudy.supervision._spec import ChildState, Shutdown
+from understudy.supervision._spec import ChildState, Shutdown, is_supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from understudy.supervision._budget import Budget
     from understudy.supervision._realm import Realm
     from understudy.supervision._reports import Action, Context
-    from understudy.supervision._spec import ChildSpec
+    from understudy.supervision._spec import ChildInfo, ChildSpec
     from understudy.supervision._strategies import Strategy
 
 __all__ = ["Child", "Family"]
@@ -158,6 +158,15 @@ class Family:
                 partial(future.set_exception, (type(error), error, error.__traceback__))
             )
 
+    def look(self, fn: Callable[[], Any]) -> Future[Any]:
+        """What `fn()` sees between two events, when no decision is half made."""
+        future: Future[Any] = Future()
+        self._post(self._look, future, fn)
+        return future
+
+    def _look(self, future: Future[Any], fn: Callable[[], Any]) -> None:
+        self._set(future, fn())
+
     # --- the guardian's side: called by cells ---------------------------------------------------
 
     def child_started(self, ref: ActorRef[Any], incarnation: int) -> None:
@@ -174,18 +183,18 @@ class Family:
         """A handler raised; the cell waits for a decision."""
         self._post(self._failed, ref, incarnation, failure)
 
+    def child_hung(
+        self, ref: ActorRef[Any], incarnation: int, failure: Failure, *, free: bool
+    ) -> None:
+        """The detector took the cell away from a handler that hangs; `free` costs no budget."""
+        self._post(self._hung, ref, incarnation, failure, free)
+
     def child_ended(self, ref: ActorRef[Any], incarnation: int, reason: Exit) -> None:
         """An incarnation ended without failing."""
         self._post(self._ended, ref, incarnation, reason)
 
     def child_closed(self, ref: ActorRef[Any], reason: Exit) -> None:
         """A cell closed for good. Families close their cells themselves: nothing is left to do."""
-
-    def child_failing(self, ref: ActorRef[Any], failure: Failure) -> None:
-        """A handler raised, `on_failure` comes next. The report that follows tells it all."""
-
-    def child_stopping(self, ref: ActorRef[Any]) -> None:
-        """`on_stop` comes next."""
 
     def fatal(self, ref: ActorRef[Any], error: BaseException) -> None:
         """`SystemExit` or `KeyboardInterrupt` came out of a handler: the whole system ends."""
@@ -194,6 +203,14 @@ class Family:
     # --- to be told by the two kinds ------------------------------------------------------------
 
     def _find(self, ref: ActorRef[Any]) -> Child | None:
+        raise NotImplementedError
+
+    def child_refs(self) -> list[ActorRef[Any]]:
+        """References of the children that have one, in start order."""
+        raise NotImplementedError
+
+    def which_children(self) -> list[ChildInfo]:
+        """The children, latest first."""
         raise NotImplementedError
 
     def _up(self, child: Child) -> None:
@@ -240,6 +257,7 @@ class Family:
     def _restarted(self, child: Child) -> None:
         """Tell that a new incarnation is ready."""
         child.restarts += 1
+        self.realm.restarts += 1
         stream = self.realm.runtime.stream
         if stream.active:
             stream.publish(
@@ -254,6 +272,11 @@ class Family:
         if below is not None:
             # A supervisor is up when its children are.
             below.when_up(lambda error: self._post(self._family_up, ref, incarnation, error))
+            return
+        if is_supervisor(ref.actor_class) and not hasattr(ref._us_actor, "_us_family"):
+            cls = ref.actor_class.__name__
+            error = TypeError(f"{cls}.on_start() must call super().on_start(): it starts children")
+            self._family_up(ref, incarnation, error)
             return
         self._up(child)
 
@@ -282,10 +305,18 @@ class Family:
             child.last_failure = cause
             self._unstarted(child, cause)
 
-    def _failed(self, ref: ActorRef[Any], incarnation: int, failure: Failure) -> None:
+    def _hung(
+        self, ref: ActorRef[Any], incarnation: int, failure: Failure, free: bool
+    ) -> None:
+        self._failed(ref, incarnation, failure, free=free)
+
+    def _failed(
+        self, ref: ActorRef[Any], incarnation: int, failure: Failure, *, free: bool = False
+    ) -> None:
         child = self._current(ref, incarnation)
         if child is None:
             return
+        self.realm.failures += 1
         cause = failure.cause
         if child.on_down is not None:
             # It was told to stop and failed on the way.
@@ -303,7 +334,7 @@ class Family:
         child.live = False
         child.state = RESTARTING
         # Ctrl-C in an inline ask, or carried along by somebody else's freeze: not its fault.
-        free = failure.phase == "interrupt"
+        free = free or failure.phase == "interrupt"
         self._after_children(child, lambda: self._fallen(child, reason, directive, free=free))
 
     def _after_children(self, child: Child, then: Callable[[], None]) -> None:

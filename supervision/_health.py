@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from understudy.actors import Future, Timeout
+from understudy.supervision._await import await_shared
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -218,7 +219,7 @@ class HealthRegistry:
         results = {}
         for check, future in begun:
             try:
-                results[check.name] = await asyncio.wait_for(_wait(future), self._left(check))
+                results[check.name] = await await_shared(future, self._left(check))
             except TimeoutError:
                 results[check.name] = self._overdue(check)
         return _aggregate(results)
@@ -276,10 +277,6 @@ class HealthRegistry:
             check.until = now + check.ttl
             check.pending = None
         future.set(result)
-
-
-async def _wait(future: Future[CheckResult]) -> CheckResult:
-    return await future
 
 
 async def _awaited(said: Any) -> Any:

@@ -121,6 +121,7 @@ class StaticFamily(Family):
         self._main = Lane(first=True)
         self._group = not isinstance(strategy, OneForOne)
         self._to_stop: list[Child] = []
+        self._spared: str | None = None
 
     # --- start ----------------------------------------------------------------------------------
 
@@ -428,10 +429,31 @@ class StaticFamily(Family):
                 child.lane = None
         self._stop_next()
 
+    def hurry(self, keep: str) -> None:
+        """While stopping: fence and close what is left, but for the child `keep`."""
+        self._post(self._hurry, keep)
+
+    def _hurry(self, keep: str) -> None:
+        if self.state is not STOPPING:
+            return
+        self._spared = keep
+        for child in self.stopping():
+            if child.id != keep and child.live:
+                self._report("shutdown_error", child, Exit.KILLED, "none")
+                self._kill(child)
+
+    def stopping(self) -> list[Child]:
+        """The children being stopped now."""
+        return [child for child in self._children.values() if child.state is STOPPING]
+
     def _stop_next(self) -> None:
         while self._to_stop:
             child = self._to_stop.pop()
             if child.live:
+                if self._spared not in (None, child.id):
+                    child.on_down = self._stopped_one
+                    self._kill(child)
+                    return
                 if child.on_down is not None and child.state is STOPPING:
                     child.on_down = self._stopped_one  # somebody's order is under way: join it
                 else:

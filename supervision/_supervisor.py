@@ -127,13 +127,13 @@ class Supervisor(Actor):
         """
         return self._us_family.delete_child(id)
 
-    def which_children(self) -> list[ChildInfo]:
+    def which_children(self) -> Future[list[ChildInfo]]:
         """The children as they are now, in reverse start order."""
-        return self._us_family.which_children()
+        return self._us_family.look(self._us_family.which_children)
 
-    def count_children(self) -> ChildCounts:
+    def count_children(self) -> Future[ChildCounts]:
         """How many specs there are, how many children live, how many of each kind."""
-        return self._us_family.count_children()
+        return self._us_family.look(self._us_family.count_children)
 
     _us_family: StaticFamily
 

@@ -1,0 +1,64 @@
+"""Counts of a whole system."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from understudy.supervision._system import ActorSystem
+
+__all__ = ["SystemStats", "collect"]
+
+
+@dataclass(frozen=True)
+class SystemStats:
+    """What a system has counted since its start.
+
+    Attributes:
+        messages: messages handled.
+        actors: actors alive now.
+        restarts: incarnations that took the place of another.
+        failures: failures that supervisors judged.
+        dead_letters: messages that reached nobody.
+        refused: what replaced incarnations still tried to do (replies, sends, appends).
+        zombie_threads: threads of replaced incarnations that have not come back.
+        threads: threads of the system's dispatchers.
+        frozen: actors the detector found frozen.
+        late_sweeps: sweeps of the detector that came late and judged nobody.
+
+    """
+
+    messages: int = 0
+    actors: int = 0
+    restarts: int = 0
+    failures: int = 0
+    dead_letters: int = 0
+    refused: int = 0
+    zombie_threads: int = 0
+    threads: int = 0
+    frozen: int = 0
+    late_sweeps: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Plain data."""
+        return asdict(self)
+
+
+def collect(system: ActorSystem) -> SystemStats:
+    """The counts of a system, now."""
+    kernel: dict[str, Any] = system.runtime.stats()
+    realm = system.realm
+    watcher = realm.watcher
+    return SystemStats(
+        messages=kernel["messages"],
+        actors=kernel["actors"],
+        restarts=realm.restarts,
+        failures=realm.failures,
+        dead_letters=kernel["dead_letters"],
+        refused=kernel["refusals"],
+        zombie_threads=kernel["zombie_threads"],
+        threads=sum(d.get("threads", 0) for d in kernel["dispatchers"].values()),
+        frozen=0 if watcher is None else watcher.frozen,
+        late_sweeps=0 if watcher is None else watcher.judge.late_sweeps,
+    )
