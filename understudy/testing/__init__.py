@@ -1,1 +1,12 @@
-"""To be written."""
+"""The test kit: a manual clock, settling, probes, recorders, and pytest fixtures.
+
+Everything here waits on facts; nothing sleeps. The fixtures come with the package:
+`system`, `clock` and `probe` (see `understudy.testing.plugin`).
+"""
+
+from understudy.testing._clock import ManualClock
+from understudy.testing._probe import Received, TestProbe
+from understudy.testing._recorder import EventRecorder
+from understudy.testing._settle import settle
+
+__all__ = ["EventRecorder", "ManualClock", "Received", "TestProbe", "settle"]
