@@ -65,7 +65,7 @@ class MigrationIncomplete(StorageError):
 
 
 @dataclass(frozen=True)
-class Progress:
+class MigrationProgress:
     """How far a migration has come with one kind of thing."""
 
     kind: str
@@ -101,7 +101,7 @@ def migrate(
     name: str = "",
     merge: bool = False,
     verify: bool = True,
-    on_progress: Callable[[Progress], object] | None = None,
+    on_progress: Callable[[MigrationProgress], object] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> MigrationReport:
     """Copy sessions, keys, events, snapshots and effects; the source is only read.
@@ -120,7 +120,7 @@ def migrate(
         merge: whether the target may hold something already. What is in both is taken
             from the source; a stream that goes another way there is an error.
         verify: whether to compare counts and checksums at the end.
-        on_progress: called with a `Progress` now and then, on this thread.
+        on_progress: called with a `MigrationProgress` now and then, on this thread.
         clock: seconds since 1970; must be that of the stores.
 
     Raises:
@@ -138,7 +138,7 @@ class _Migration:
         target: Storage,
         name: str,
         clock: Callable[[], float],
-        on_progress: Callable[[Progress], object] | None,
+        on_progress: Callable[[MigrationProgress], object] | None,
     ) -> None:
         self.source = source
         self.target = target
@@ -157,7 +157,7 @@ class _Migration:
             self.target.set(self.mark, state)
         else:
             self.report.resumed = True
-        copy = {
+        copy: dict[str, Callable[[Any], int]] = {
             "sessions": self._sessions,
             "keys": self._keys,
             "events": self._events,
@@ -186,7 +186,7 @@ class _Migration:
 
     def _tell(self, kind: str, done: int, total: int) -> None:
         if self.on_progress is not None:
-            self.on_progress(Progress(kind, done, max(done, total)))
+            self.on_progress(MigrationProgress(kind, done, max(done, total)))
 
     def _sessions(self, after: str | None) -> int:
         ids = self.source.list_sessions(ListOptions(sort="id"))

@@ -6,6 +6,7 @@ import re
 import time
 import warnings
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -18,6 +19,7 @@ from understudy.storage.adapters import (
     PostgresAdapter,
     RedisAdapter,
     SQLiteAdapter,
+    StoreFailed,
 )
 
 if TYPE_CHECKING:
@@ -37,11 +39,12 @@ def open_storage(
     url: str,
     *,
     fallback: bool = False,
+    must_exist: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Storage:
     """The store that a URL names, open and ready.
 
-    `lmdb:///path` or `lmdb:path`, `sqlite:///path`, `file:///path`,
+    `lmdb:///path` or `lmdb:path` (a journal, or the data directory of a system), `sqlite:///path`, `file:///path`,
     `postgresql://user@host:5432/database`, `redis://host:6379/0`, `memory://`. Three slashes
     begin an absolute path; a path right behind the colon is relative to the working
     directory. Settings of the store stand behind a question mark: `lmdb:data?durability=pipelined`,
@@ -53,6 +56,8 @@ def open_storage(
         fallback: whether memory may take its place if it cannot be opened. Then a
             `SessionsWillNotPersist` warning says so and why, and whatever is stored ends
             with the process. If absent, the error is raised.
+        must_exist: whether a file or folder that is not there is an error; if absent it is
+            made, empty.
         clock: seconds since 1970; the system's if absent.
 
     Raises:
@@ -60,7 +65,10 @@ def open_storage(
         StorageError: the store cannot be opened.
     """
     store = make_storage(url, clock=clock)
+    path: Path | None = getattr(store, "path", None)
     try:
+        if must_exist and path is not None and not path.exists():
+            raise StoreFailed(store.name, f"there is nothing at {path}")
         store.initialize()
     except StorageError as error:
         if not fallback:
@@ -142,7 +150,10 @@ def _lmdb(parts: SplitResult, options: Mapping[str, str], clock: Callable[[], fl
         chosen["durability"] = options["durability"]
     if "readonly" in options:
         chosen["readonly"] = options["readonly"].lower() in ("1", "true", "yes", "")
-    return LmdbAdapter(_path(parts), clock=clock, **chosen)
+    path = Path(_path(parts))
+    if (path / "journal" / "data.mdb").is_file():
+        path /= "journal"  # the data directory of a system
+    return LmdbAdapter(path, clock=clock, **chosen)
 
 
 def _sqlite(parts: SplitResult, options: Mapping[str, str], clock: Callable[[], float]) -> Storage:

@@ -10,8 +10,8 @@ import pytest
 from understudy.storage._errors import StorageError
 from understudy.storage._migrate import (
     MigrationIncomplete,
+    MigrationProgress,
     MigrationRefused,
-    Progress,
     migrate,
 )
 from understudy.storage._record import NewEvent, Record, Shredded
@@ -181,9 +181,9 @@ def test_more_than_a_page_of_keys_and_events_moves(stores, clock):
     told = []
     report = migrate(source, target, clock=clock, on_progress=told.append)
     assert report.copied["keys"] == report.copied["events"] == 2100
-    assert Progress("events", 1000, 2100) in told
-    assert Progress("events", 2100, 2100) in told
-    assert Progress("verify events", 2100, 2100) in told
+    assert MigrationProgress("events", 1000, 2100) in told
+    assert MigrationProgress("events", 2100, 2100) in told
+    assert MigrationProgress("verify events", 2100, 2100) in told
 
 
 def test_a_target_that_holds_something_is_refused(stores, clock):

@@ -145,3 +145,16 @@ def test_the_error_of_a_wrong_url_does_not_show_its_password():
     with pytest.raises(BadStorageUrl) as error:
         make_storage("postgresql://ada:secret@host/db?schema=Nope!")
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite://{}/x.db", "file://{}/x", "lmdb://{}/x"])
+def test_a_store_that_must_exist_is_not_made(tmp_path, url):
+    with pytest.raises(StorageError, match="there is nothing at"):
+        open_storage(url.format(tmp_path), must_exist=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_data_directory_of_a_system_stands_for_its_journal(tmp_path):
+    open_storage(f"lmdb://{tmp_path}/data/journal").close()
+    with open_storage(f"lmdb://{tmp_path}/data") as store:
+        assert store.path == tmp_path / "data" / "journal"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from understudy.cli import _journal_archive, _journal_care
 from understudy.cli._journal_open import (
     AsJson,
     DataDir,
@@ -22,16 +24,16 @@ from understudy.cli._journal_open import (
     times,
 )
 from understudy.cli._output import (
-    compact,
+    EventPrinter,
     examples,
+    jsonable,
     local_time,
     print_facts,
     print_json,
     print_table,
-    record_data,
     size,
-    terminal,
 )
+from understudy.storage._transfer import to_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +46,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Look into a journal and care for it, also while a system writes to it.",
+)
+
+#: What the journal holds. Its other figures count since an opening, and this one is new.
+HELD = (
+    "path",
+    "total_events",
+    "total_streams",
+    "first_position",
+    "last_position",
+    "snapshots",
+    "effects",
+    "keys",
+    "segments",
+    "tail_events",
+    "size_bytes",
+    "readers",
+    "generation",
+    "schema",
 )
 
 #: Seconds between two looks whether a followed journal is still readable.
@@ -265,39 +285,6 @@ def _priority(text: str | None) -> str | None:
     return text
 
 
-class EventPrinter:
-    """Prints events as lines: JSON, or columns cut to the width of the terminal."""
-
-    def __init__(self, *, as_json: bool, one_stream: bool) -> None:
-        self._as_json = as_json
-        self._one_stream = one_stream
-        self._coloured = terminal()
-        self._width = 10_000
-        if self._coloured:
-            import shutil
-
-            self._width = max(shutil.get_terminal_size().columns, 60)
-
-    def print(self, record: Record) -> None:
-        """Print one event at once."""
-        if self._as_json:
-            print_json(record_data(record))
-            return
-        place = str(record.seq) if self._one_stream else f"{record.stream} {record.seq}"
-        head = f"{local_time(record.timestamp)}  {place}  {record.type}  "
-        text = compact(record.payload, max(self._width - len(head), 20))
-        if self._coloured:
-            mark = typer.colors.RED if record.priority == "critical" else typer.colors.CYAN
-            typer.echo(
-                typer.style(local_time(record.timestamp), dim=True)
-                + f"  {place}  "
-                + typer.style(record.type, fg=mark)
-                + f"  {text}"
-            )
-        else:
-            print(head + text, flush=True)
-
-
 @app.command(
     epilog=examples(
         "understudy journal show 1024",
@@ -329,16 +316,12 @@ def show(
             )
         if record is None:
             raise typer.BadParameter(where)
-        data = record_data(record)
-    if as_json:
-        print_json(data)
-        return
-    import json
-
-    from understudy.cli._output import jsonable
-
-    for name in ("payload", "metadata"):
-        data[name] = json.dumps(jsonable(data[name]), ensure_ascii=False, indent=2)
+        if as_json:
+            print(to_line(record))
+            return
+        data = record.to_dict()
+        for name in ("payload", "metadata"):
+            data[name] = json.dumps(jsonable(data[name]), ensure_ascii=False, indent=2)
     data["timestamp"] = f"{local_time(record.timestamp)} ({record.timestamp.isoformat()})"
     data["topics"] = ", ".join(record.topics)
     print_facts(data.items())
@@ -406,9 +389,9 @@ def replay(
 def stats(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Print how much the journal holds."""
     with reading(data_dir) as found:
-        data = found.stats().to_dict()
+        figures = found.stats().to_dict()
+    data = {name: figures[name] for name in HELD}
     if as_json:
-        data["latency_buckets"] = [list(bucket) for bucket in data["latency_buckets"]]
         print_json(data)
         return
     print_facts(
@@ -416,15 +399,36 @@ def stats(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             ("journal", data["path"]),
             ("events", f"{data['total_events']:,}"),
             ("streams", f"{data['total_streams']:,}"),
-            ("positions", f"{data['first_position']} to {data['last_position']}"),
+            ("positions", f"{data['first_position']:,} to {data['last_position']:,}"),
             ("snapshots", f"{data['snapshots']:,}"),
             ("effects", f"{data['effects']:,}"),
             ("keys", f"{data['keys']:,}"),
             ("segments", data["segments"]),
             ("on disk", size(data["size_bytes"])),
-            ("in use", size(data["live_bytes"])),
             ("readers", data["readers"]),
             ("opened", f"{data['generation']} times"),
             ("schema", data["schema"]),
         ]
     )
+
+
+app.command(
+    epilog=examples(
+        "understudy journal export events.jsonl",
+        "understudy journal export --stream account:ada | jq .payload",
+    )
+)(_journal_care.export)
+app.command(
+    name="import",
+    epilog=examples("understudy journal import events.jsonl --data-dir fresh"),
+)(_journal_care.import_)
+app.command(epilog=examples("understudy journal backup backups/2026-01-31"))(_journal_care.backup)
+app.command(epilog=examples("understudy journal verify && echo sound"))(_journal_care.verify)
+app.command(
+    epilog=examples(
+        "understudy journal prune --older-than 30d",
+        "understudy journal prune --keep-size 2GiB --archive-to old-events",
+        "understudy journal prune --stream audit --keep-events 10000 --yes",
+    )
+)(_journal_care.prune)
+app.add_typer(_journal_archive.app, name="archive")

@@ -10,7 +10,7 @@ import typer
 
 from understudy.cli._console import data_directory
 from understudy.cli._moments import moment
-from understudy.storage import Journal, UnderstudyError
+from understudy.storage import Journal, JournalLocked, UnderstudyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,23 @@ class NoJournal(UnderstudyError):
         )
 
 
+class JournalBusy(UnderstudyError):
+    """A running system has the journal for itself.
+
+    Attributes:
+        path: the journal.
+        owner: who has it, as far as that is known.
+    """
+
+    def __init__(self, path: Path, owner: str) -> None:
+        self.path = path
+        self.owner = owner
+        super().__init__(
+            f"journal {path} is in use by {owner}; this command changes it: stop the system "
+            "first (reading commands, export, backup and verify work beside it)"
+        )
+
+
 class NoStream(UnderstudyError):
     """The journal has no stream of this name.
 
@@ -90,9 +107,26 @@ def reading(data_dir: Path | None) -> Journal:
     return Journal.open(journal_path(data_dir), readonly=True)
 
 
-def writing(data_dir: Path | None) -> Journal:
-    """The journal for writing; refused while a system has it open."""
-    return Journal.open(journal_path(data_dir))
+def writing(data_dir: Path | None, *, make: bool = False) -> Journal:
+    """The journal for writing; refused while a system has it open.
+
+    Args:
+        data_dir: as given on the command line.
+        make: whether to begin a journal where there is none.
+
+    Raises:
+        JournalBusy: a system is running on it.
+    """
+    try:
+        path = journal_path(data_dir)
+    except NoJournal as missing:
+        if not make:
+            raise
+        path = missing.path
+    try:
+        return Journal.open(path)
+    except JournalLocked as error:
+        raise JournalBusy(path, error.owner) from error
 
 
 def known(journal: Journal, stream: str) -> str:

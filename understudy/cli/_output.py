@@ -7,25 +7,14 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from understudy.storage._transfer import to_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from understudy.storage import Record
-
-#: The fields of a record in JSON, in this order.
-RECORD_FIELDS = (
-    "position",
-    "stream",
-    "seq",
-    "type",
-    "version",
-    "timestamp",
-    "id",
-    "priority",
-    "topics",
-    "payload",
-    "metadata",
-)
 
 
 def examples(*commands: str) -> str:
@@ -62,11 +51,6 @@ def jsonable(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)
-
-
-def record_data(record: Record) -> dict[str, Any]:
-    """A record as plain data."""
-    return {name: getattr(record, name) for name in RECORD_FIELDS}
 
 
 def compact(value: Any, width: int) -> str:
@@ -112,11 +96,14 @@ def print_table(
 
 
 def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
-    """Names and values, one pair a line."""
+    """Names and values, one pair a line; a value of several lines stands below its name."""
     pairs = [(name, str(value)) for name, value in facts]
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        print(f"{name.ljust(width)}  {value}")
+        if "\n" in value:
+            print(f"{name}\n  " + value.replace("\n", "\n  "))
+        else:
+            print(f"{name.ljust(width)}  {value}".rstrip())
 
 
 def local_time(when: dt.datetime) -> str:
@@ -134,3 +121,36 @@ def size(count: int | None) -> str:
             return f"{count} bytes" if unit == "bytes" else f"{value:,.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")
+
+
+class EventPrinter:
+    """Prints events as lines: JSON, or columns cut to the width of the terminal."""
+
+    def __init__(self, *, as_json: bool, one_stream: bool) -> None:
+        self._as_json = as_json
+        self._one_stream = one_stream
+        self._coloured = terminal()
+        self._width = 10_000
+        if self._coloured:
+            import shutil
+
+            self._width = max(shutil.get_terminal_size().columns, 60)
+
+    def print(self, record: Record) -> None:
+        """Print one event at once."""
+        if self._as_json:
+            print(to_line(record), flush=True)
+            return
+        place = str(record.seq) if self._one_stream else f"{record.stream} {record.seq}"
+        head = f"{local_time(record.timestamp)}  {place}  {record.type}  "
+        text = compact(record.payload, max(self._width - len(head), 20))
+        if self._coloured:
+            mark = typer.colors.RED if record.priority == "critical" else typer.colors.CYAN
+            typer.echo(
+                typer.style(local_time(record.timestamp), dim=True)
+                + f"  {place}  "
+                + typer.style(record.type, fg=mark)
+                + f"  {text}"
+            )
+        else:
+            print(head + text, flush=True)
