@@ -83,7 +83,7 @@ class ControlSocket:
         handlers: What can be asked: the word and a callable taking the request (a mapping) and
             returning plain data. They run on the socket's own thread, one at a time; what one
             raises is told to whoever asked.
-        spawn_thread: Starts the thread: called as `spawn_thread(target, name, daemon)`; optional,
+        spawn_thread: Starts the thread: called as `spawn_thread(target, name)`; optional,
             and if absent a plain daemon thread is started.
     """
 
@@ -139,7 +139,7 @@ class ControlSocket:
             finally:
                 self._ended.set()
 
-        self._spawn_thread(serve, "understudy-control", True)
+        self._spawn_thread(serve, "understudy-control")
 
     def stop(self, timeout: float = PEER_SECONDS) -> bool:
         """Stop answering and remove the socket; a reply on its way is finished first.
@@ -252,8 +252,8 @@ def control_request(data_dir: Path | str, op: str, *, timeout: float = 10.0, **o
     return reply.get("data")
 
 
-def _plain_thread(target: Callable[[], None], name: str, daemon: bool) -> threading.Thread:
-    thread = threading.Thread(target=target, name=name, daemon=daemon)
+def _plain_thread(target: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread
 

@@ -82,14 +82,23 @@ def emit(runtime: Any, report: SupervisorReport) -> None:
     if logger.isEnabledFor(level):
         offender = report.offender
         cause = report.reason.cause
-        logger.log(
-            level,
-            "%s: %s of child %s, reason %r, action %s",
-            report.supervisor,
-            report.context,
-            offender.id if offender else "-",
-            report.reason,
-            report.action,
-            exc_info=None if cause is None else (type(cause), cause, cause.__traceback__),
-            extra={"report": report},
+        # Made by hand: looking for the caller's line would cost more than the restart itself.
+        logger.handle(
+            logger.makeRecord(
+                logger.name,
+                level,
+                __file__,
+                0,
+                "%s: %s of child %s, reason %r, action %s",
+                (
+                    report.supervisor,
+                    report.context,
+                    offender.id if offender else "-",
+                    report.reason,
+                    report.action,
+                ),
+                None if cause is None else (type(cause), cause, cause.__traceback__),
+                "emit",
+                {"report": report},
+            )
         )

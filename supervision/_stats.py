@@ -16,7 +16,7 @@ class SystemStats:
     """What a system has counted since its start.
 
     Attributes:
-        messages: messages handled.
+        messages: messages handled by users' actors, and by what users asked the system's.
         actors: actors alive now.
         restarts: incarnations that took the place of another.
         failures: failures that supervisors judged.
@@ -50,8 +50,9 @@ def collect(system: ActorSystem) -> SystemStats:
     kernel: dict[str, Any] = system.runtime.stats()
     realm = system.realm
     watcher = realm.watcher
+    own = system.own_messages + (0 if watcher is None else watcher.sweeps)
     return SystemStats(
-        messages=kernel["messages"],
+        messages=max(0, kernel["messages"] - own),
         actors=kernel["actors"],
         restarts=realm.restarts,
         failures=realm.failures,

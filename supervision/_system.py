@@ -133,6 +133,7 @@ class ActorSystem:
         self._started_at = self.clock.monotonic()
         self._failure: BaseException | None = None
         self.interrupted_by: BaseException | None = None
+        self.own_messages = 0
         self._stopping = threading.Lock()
         self._stop_begun = False
         self.realm: Realm = install(self.runtime)
@@ -152,6 +153,8 @@ class ActorSystem:
             self._root_outcome.get()
             self._user = self._family("/user")
             self._open_doors(metrics)
+            # What the system's own actors handled while they started is not the user's.
+            self.own_messages = self.runtime.messages
         except BaseException:
             self.stop()
             raise

@@ -43,6 +43,7 @@ class Watcher:
     Attributes:
         judge: the judgement, with its memory.
         frozen: how many actors were found frozen (or past their hard limit).
+        sweeps: how often it has looked.
         busy: how many were found busy for too long.
         suspects: paths of the actors that are frozen and were not replaced.
 
@@ -56,6 +57,7 @@ class Watcher:
         self.judge = Judge(settings.timeout, settings.sweep)
         self.frozen = 0
         self.busy = 0
+        self.sweeps = 0
         self.suspects: dict[Any, str] = {}
         self.swept_at = self._clock.monotonic()
         self._starved: set[str] = set()
@@ -100,6 +102,7 @@ class Watcher:
         with self._lock:
             now = self._clock.monotonic()
             self.swept_at = now
+            self.sweeps += 1
             late_before = self.judge.late_sweeps
             findings = self.judge.sweep(now, gather(self._runtime))
             late = self.judge.late_sweeps != late_before

@@ -34,6 +34,8 @@ class FakeCell:
         self.actor_class = cls
         self.path = path
         self.guardian = guardian
+        self._us_actor = self
+        self._us_family = None
         self.incarnation = 0
         self.id = path.rpartition("/")[2]
         self.closed: Exit | None = None
@@ -42,6 +44,7 @@ class FakeCell:
         self.halted: list[Exit] = []
         self.resumed = 0
         self.running = False
+        self._us_idle = False  # never closed on the quick way: tests want to see each step
 
     def __repr__(self) -> str:
         return f"<fake {self.path}>"
