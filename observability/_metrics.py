@@ -17,12 +17,14 @@ from understudy.actors import (
     DeadLetter,
     DispatcherStarved,
 )
+from understudy.storage import UnderstudyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.metrics_core import Metric
 
+    from understudy.actors import JournalHandle
     from understudy.supervision import ActorSystem
 
     Source = Callable[[], Iterable[Metric]]
@@ -246,8 +248,16 @@ def _system(system: ActorSystem) -> Iterator[Metric]:
     yield _gauge("uptime_seconds", "Seconds since the system started.", system.uptime)
 
 
-def _journal(journal: Any) -> Iterator[Metric]:
-    stats = journal.stats()
+def _journal(handle: JournalHandle) -> Iterator[Metric]:
+    try:
+        # Not through the handle itself: it would wait for a journal that is being reopened, and a
+        # scrape shall not.
+        stats = handle.current(timeout=0).stats() if handle.attached else None
+    except UnderstudyError:
+        stats = None
+    yield _gauge("journal_up", "Whether the journal is open.", stats is not None)
+    if stats is None:
+        return
     yield _counter("appends", "Events appended to the journal.", stats.events_written)
     yield _counter("commits", "Transactions of the journal.", stats.commits)
     yield _counter("append_failures", "Writes the storage refused.", stats.failed_writes)

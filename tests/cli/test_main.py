@@ -28,7 +28,7 @@ def test_the_help_teaches_the_first_steps_and_lists_every_command(tmp_path) -> N
     ):
         assert word in done.stdout
     # An example that is re-flowed is no example any more.
-    assert "\n        async def respond(self, message, turn):\n" in done.stdout
+    assert "\n          async def respond(self, message, turn):\n" in done.stdout
 
 
 def test_without_arguments_the_help_is_shown(tmp_path) -> None:

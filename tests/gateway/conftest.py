@@ -113,7 +113,8 @@ class Door:
 
 @pytest.fixture
 def system():
-    with ActorSystem("gateway") as system:
+    # Each piece of text a frame of its own, so that tests can say what they expect.
+    with ActorSystem("gateway", config={"sessions": {"coalesce": 0.0}}) as system:
         yield system
 
 

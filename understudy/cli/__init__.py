@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import traceback
@@ -46,18 +47,28 @@ Everything a running system keeps is in its data directory: --data-dir, else UND
 else .understudy in the working directory.
 """
 
+
+def kept(text: str | None) -> str:
+    """A help text whose indented paragraphs are printed as they stand, as programs must be."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    # A line with a backspace alone is how the help printer is told to leave a paragraph alone.
+    return "\n\n".join(
+        f"\b\n{part}" if part.startswith(" ") or "\n  " in part else part for part in paragraphs
+    )
+
+
 app = typer.Typer(
     cls=LazyGroup,
     name="understudy",
-    help=HELP.replace("\n\n", "\n\n\b\n") if False else HELP,
+    help=kept(HELP),
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command()(serve)
-app.command()(tree)
+app.command(help=kept(serve.__doc__))(serve)
+app.command(help=kept(tree.__doc__))(tree)
 app.add_typer(config_app, name="config")
 
 
@@ -85,7 +96,7 @@ def main() -> None:
     A traceback is shown only for what is not foreseen, or with UNDERSTUDY_TRACEBACK=1.
     """
     try:
-        app()
+        app(prog_name="understudy")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

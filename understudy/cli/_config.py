@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path  # noqa: TC003  - typer reads the annotations at run time
 from typing import Annotated, Any
 
 import typer
 
 from understudy.actors import Config
+from understudy.cli._console import read_port
 
 config_app = typer.Typer(
     help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None
@@ -49,8 +51,17 @@ def show(
 
 
 def rows(loaded: Config) -> list[tuple[str, Any, str]]:
-    """Name, value and origin of every setting."""
-    raise NotImplementedError
+    """Name, value and origin of every setting, as `understudy serve` would find them."""
+    found = list(loaded.items())
+    port = os.environ.get("PORT")
+    if not port:
+        return found
+    return [
+        (name, read_port(port), "environment PORT")
+        if name == "gateway.port"
+        else (name, value, origin)
+        for name, value, origin in found
+    ]
 
 
 def _shown(value: Any) -> str:

@@ -12,11 +12,29 @@ EXIT_ERROR = 2
 DEFAULT_DATA_DIR = ".understudy"
 
 
+class BadSetting(UnderstudyError):
+    """A value from the command line or the environment that cannot be used."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        super().__init__(f"{name} is {value!r}; {expected}")
+
+
 def data_directory(given: Path | None) -> Path:
     """The data directory: the option, else `UNDERSTUDY_DATA_DIR`, else `.understudy` here."""
     if given is not None:
         return given
     return Path(os.environ.get("UNDERSTUDY_DATA_DIR") or DEFAULT_DATA_DIR)
+
+
+def read_port(text: str) -> int:
+    """The port in `PORT`.
+
+    Raises:
+        BadSetting: It is no port.
+    """
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise BadSetting("PORT", text, "give a number from 0 to 65535, or unset it")
+    return int(text)
 
 
 def explain(error: BaseException) -> str:

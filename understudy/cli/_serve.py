@@ -21,10 +21,12 @@ from understudy.actors._runtime import on_new_runtime
 from understudy.agents import SessionHost
 from understudy.cli._console import (
     EXIT_ERROR,
+    BadSetting,
     complain,
     data_directory,
     explain,
     note,
+    read_port,
 )
 from understudy.cli._target import BadTarget, factory_wants, load
 from understudy.gateway import MissingExtra
@@ -40,13 +42,6 @@ if TYPE_CHECKING:
 
 WEB = ("starlette", "uvicorn", "websockets")
 EXIT_SYSTEM_FAILED = 1
-
-
-class BadSetting(UnderstudyError):
-    """A value from the command line or the environment that cannot be used."""
-
-    def __init__(self, name: str, value: str, expected: str) -> None:
-        super().__init__(f"{name} is {value!r}; {expected}")
 
 
 class BadDataDirectory(UnderstudyError):
@@ -104,7 +99,7 @@ def serve(
     log_level: Annotated[str, typer.Option(help="Least level of log records shown.")] = "warning",
     shutdown_timeout: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Seconds for the ordered stop; else shutdown_timeout (10)."),
+        typer.Option(min=0.1, help="Seconds for the ordered stop; else shutdown_timeout (30)."),
     ] = None,
 ) -> None:
     """Serve sessions over WebSocket and HTTP.
@@ -165,13 +160,8 @@ def address(options: Options, settings: Config) -> tuple[str, int]:
     """Host and port: the options, else `PORT`, else the configuration."""
     port = options.port
     if port is None:
-        text = os.environ.get("PORT", "")
-        if text:
-            if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
-                raise BadSetting("PORT", text, "give a number from 0 to 65535, or unset it")
-            port = int(text)
-        else:
-            port = settings.gateway.port
+        text = os.environ.get("PORT")
+        port = read_port(text) if text else settings.gateway.port
     return options.host or settings.gateway.host, port
 
 
