@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: Half a page less the engine's node and page headers and a generous run header.
 SMALL_ROW = 1880
 #: A batch at least this large is cut into large rows.
-LARGE_BATCH = 24_000
+LARGE_BATCH = 10_000
 LARGE_ROW = 48_000
 #: No row holds more events than this, so that one event can be had without decoding many.
 ROW_EVENTS = 256
@@ -173,7 +173,7 @@ def _full_event(
             stream=stream,
             index=index,
         )
-    if type(event.version) is not int or event.version < 1:
+    if not isinstance(event.version, int) or event.version < 1:
         raise BadEvent(
             f"version is {event.version!r}: use a whole number from 1", stream=stream, index=index
         )

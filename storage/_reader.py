@@ -442,8 +442,8 @@ class Reader:
                     high = middle
                 else:
                     low = u64.unpack(cursor.key())[0] + 1
-            if low <= segment.last:
-                return low
+            if cursor.set_range(key_of(low)):
+                return int(u64.unpack(cursor.key())[0])  # low may lie within an earlier row
         return view.position + 1
 
     def rows_before(self, us: int | None) -> Iterator[tuple[int, Run, bytes]]:

@@ -14,7 +14,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from understudy.storage import _archive, _frame
-from understudy.storage._catalog import key_of, pack, u64
+from understudy.storage._catalog import key_of, pack, stream_entries, u64
 from understudy.storage._errors import CorruptRecord
 from understudy.storage._outbox import FINAL, effect_of
 
@@ -119,6 +119,35 @@ class Keeper:
         return cut
 
     def _segment(self, segment: Segment, cut: int) -> None:
+        if segment.last <= cut and self._archive is None and not segment.holes:
+            # Nothing to copy: the index tells which streams end where, no row need be read.
+            lasts = self._lasts_of(segment)
+            if all(last <= self._limit(stream) for stream, last in lasts.items()):
+                doomed = [(0, stream, last, 0) for stream, last in lasts.items()]
+                if segment is not self._core.catalog.view.segments[-1]:
+                    self._drop(segment, doomed, whole=True)
+                    self.dropped_events += segment.events
+                    return
+        self._rows_of_segment(segment, cut)
+
+    def _lasts_of(self, segment: Segment) -> dict[str, int]:
+        """The last seq of each stream in a segment whose index is complete."""
+        core = self._core
+        places: dict[str, int] = {}
+        with core.environment.reading() as txn:
+            cursor = txn.cursor(segment.index)
+            if cursor.set_range(b"S"):
+                for key, row in cursor:
+                    if key[:1] != b"S":
+                        break
+                    places[key[1:-9].decode()] = stream_entries(row)[-1][1]
+            lasts = {}
+            for stream, position in places.items():
+                run = _frame.read_row(position, txn.get(key_of(position), db=segment.log))
+                lasts[stream] = run.first_seq + len(run.events) - 1
+        return lasts
+
+    def _rows_of_segment(self, segment: Segment, cut: int) -> None:
         doomed: list[tuple[int, str, int, int]] = []
         kept = 0
         low = segment.first
