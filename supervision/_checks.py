@@ -40,7 +40,7 @@ def _dispatchers(system: ActorSystem) -> Any:
     starving = list(system.runtime.starving())
     if not starving:
         return True
-    names = ", ".join(f"{name} ({waiting} wait)" for name, waiting, _ in starving)
+    names = ", ".join(f"{entry.dispatcher} ({entry.waiting} wait)" for entry in starving)
     return HealthStatus.DEGRADED, f"no thread is free on {names}"
 
 

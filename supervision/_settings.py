@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 from typing import Any
+
+from understudy.actors import Config
 
 __all__ = ["read_config"]
 
 
-def read_config(config: Any) -> Any:
-    """A `Config` from a `Config`, a path of a TOML file, a mapping, or nothing."""
-    try:
-        from understudy.actors import Config
-    except ImportError:
-        return SimpleNamespace(
-            detector=SimpleNamespace(enabled=True, timeout=4.0, sweep=0.5),
-            journal=SimpleNamespace(durability="sync"),
-            shutdown_timeout=30.0,
-            ask_timeout=None,
-        )
+def read_config(config: Any) -> Config:
+    """A `Config` from a `Config`, the path of a TOML file, a mapping, or nothing.
+
+    Raises:
+        ConfigError: a key or value that is not accepted.
+
+    """
     if isinstance(config, Config):
         return config
     if config is None:

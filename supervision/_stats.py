@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from understudy.supervision._system import ActorSystem
@@ -47,19 +47,19 @@ class SystemStats:
 
 def collect(system: ActorSystem) -> SystemStats:
     """The counts of a system, now."""
-    kernel: dict[str, Any] = system.runtime.stats()
+    kernel = system.runtime.stats()
     realm = system.realm
     watcher = realm.watcher
     own = system.own_messages + (0 if watcher is None else watcher.sweeps)
     return SystemStats(
-        messages=max(0, kernel["messages"] - own),
-        actors=kernel["actors"],
+        messages=max(0, kernel.messages - own),
+        actors=kernel.actors,
         restarts=realm.restarts,
         failures=realm.failures,
-        dead_letters=kernel["dead_letters"],
-        refused=kernel["refusals"],
-        zombie_threads=kernel["zombie_threads"],
-        threads=sum(d.get("threads", 0) for d in kernel["dispatchers"].values()),
+        dead_letters=kernel.dead_letters,
+        refused=kernel.refused,
+        zombie_threads=kernel.zombie_threads,
+        threads=kernel.threads,
         frozen=0 if watcher is None else watcher.frozen,
         late_sweeps=0 if watcher is None else watcher.judge.late_sweeps,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from pathlib import Path
@@ -23,7 +24,6 @@ from understudy.actors import (
 )
 from understudy.actors._journal_handle import JournalHandle
 from understudy.actors._runtime import Runtime
-from understudy.actors._strand import current_cell
 from understudy.supervision._await import await_shared
 from understudy.supervision._checks import register_checks
 from understudy.supervision._control import control_socket
@@ -150,7 +150,7 @@ class ActorSystem:
         )
         self._root._us_begin()
         try:
-            self._root_outcome.get()
+            _wait(self._root_outcome)
             self._user = self._family("/user")
             self._open_doors(metrics)
             # What the system's own actors handled while they started is not the user's.
@@ -350,14 +350,8 @@ class ActorSystem:
         if timeout is None:
             timeout = self.config.shutdown_timeout
         self._begin_stop(timeout)
-        if self._inside():
-            return
-        self.terminated.get()
-
-    def _inside(self) -> bool:
-        """Whether the calling code is a handler of this system, which the end waits for."""
-        cell = current_cell()
-        return cell is not None and cell._us_rt is self.runtime
+        if not self.runtime.inside():
+            _wait(self.terminated)
 
     def begin_stop(self, timeout: float | None = None) -> None:
         """Begin what `stop()` does, without waiting; `terminated` tells when it is over."""
@@ -465,6 +459,7 @@ class ActorSystem:
             error.add_note(str(failed))
 
     async def __aenter__(self) -> Self:
+        self.runtime.use_loop(asyncio.get_running_loop())
         return self
 
     async def __aexit__(
@@ -479,3 +474,12 @@ class ActorSystem:
             if error is None:
                 raise
             error.add_note(str(failed))
+
+
+def _wait(future: Future[Any]) -> Any:
+    """The result of a future, waited for also on the thread of an event loop.
+
+    Starting and stopping are short, and the system's own parts need no loop of the caller's.
+    """
+    future._us_wait(None, on_loop=True)
+    return future.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,12 @@ from understudy.actors import (
     ActorFrozen,
     DispatcherStarved,
     Failure,
+    Unwind,
 )
 from understudy.supervision._detector import Judge, Verdict
 from understudy.supervision._errors import FrozenActor
 from understudy.supervision._family import Family
-from understudy.supervision._looks import gather, stack_of, still_there
+from understudy.supervision._looks import gather, stack_of
 from understudy.supervision._pulse import Pulse
 from understudy.supervision._spec import ChildSpec
 from understudy.supervision._supervisor import Supervisor
@@ -158,12 +160,11 @@ class Watcher:
         look = finding.look
         ref = look.ref
         carried = look.below
-        if not still_there(look):
+        if not ref._us_fence(look.turn):
             return  # the handler has just ended after all
-        ref._us_fence()
         for cell in carried:
             cell._us_fence()
-        error = FrozenActor(ref.path, finding.seconds, look.message, ref.mailbox_statistics().depth, stack)
+        error = FrozenActor(ref.path, finding.seconds, look.message, ref.mailbox_depth(), stack)
         if self._stream.active:
             self._stream.publish(
                 ActorFailed(ref, look.incarnation, error, look.message, "frozen", stack)
@@ -173,18 +174,25 @@ class Watcher:
         for cell in carried:
             # Their turns lay under the frozen one on the same stack: not their fault.
             _replace(cell, cell.incarnation, Failure(error, None, "interrupt", None), free=True)
+        if look.source.own:
+            inject(look.source.thread_id)
 
     def _look_for_starvation(self, now: float) -> None:
         starved = set()
-        for name, waiting, since in self._runtime.starving():
-            starved.add(name)
-            if name in self._starved:
+        for entry in self._runtime.starving():
+            starved.add(entry.dispatcher)
+            if entry.dispatcher in self._starved:
                 continue
-            seconds = now - since
-            logger.warning("dispatcher %s is starved: %d actors wait", name, waiting)
+            waiting, threads = entry.waiting, entry.threads
+            logger.warning(
+                "dispatcher %s is starved: %d actors wait, all of its %d threads are taken",
+                entry.dispatcher,
+                waiting,
+                threads,
+            )
             if self._stream.active:
-                threads = len(self._runtime.running())
-                self._stream.publish(DispatcherStarved(name, waiting, threads, seconds))
+                seconds = now - entry.since
+                self._stream.publish(DispatcherStarved(entry.dispatcher, waiting, threads, seconds))
         self._starved = starved
 
 
@@ -194,6 +202,18 @@ def _replace(ref: Any, incarnation: int, failure: Failure, *, free: bool) -> Non
         guardian.child_hung(ref, incarnation, failure, free=free)
     else:
         guardian.child_failed(ref, incarnation, failure)
+
+
+def inject(thread_id: int) -> bool:
+    """Raise `Unwind` in one of our own threads, at its next Python instruction.
+
+    It unwinds a loop of Python code. A thread that waits inside C does not see it before it comes
+    back; until then it counts as a zombie.
+    """
+    hit: int = ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread_id), ctypes.py_object(Unwind)
+    )
+    return hit == 1
 
 
 class Watch(Supervisor):
