@@ -54,24 +54,18 @@ from understudy.actors._handle import FAIL
 from understudy.actors._heartbeat import Heartbeat, Stamp
 from understudy.actors._intercept import Interceptor, intercept
 from understudy.actors._journal_actor import JournalActor
-from understudy.actors._journal_handle import JournalHandle, PersistenceIdInUse, PersistenceIdInUse
-from understudy.actors._journal_actor import JournalActor
 from understudy.actors._journal_handle import JournalHandle, PersistenceIdInUse
 from understudy.actors._mailbox import Mailbox, MailboxStatistics
 from understudy.actors._messages import Msg
 from understudy.actors._persistent import NotPersistable, PersistentActor
 from understudy.actors._projection import Projection
-from understudy.actors._persistent import NotPersistable, PersistentActor
-from understudy.actors._projection import Projection
 from understudy.actors._props import Props
 from understudy.actors._proxy import ActorProxy, CallableProxy
 from understudy.actors._recovery import MissingEvents, Recovered, RecoveryFailed
-from understudy.actors._recovery import MissingEvents, RecoveryFailed
 from understudy.actors._ref import ActorRef
 from understudy.actors._running import Running
 from understudy.actors._runtime import Runtime, RuntimeStatistics, Starving, on_new_runtime
 from understudy.actors._strand import Unwind
-from understudy.actors._time_travel import fork, replay
 from understudy.actors._time_travel import fork, replay
 from understudy.actors._timers import Timer
 

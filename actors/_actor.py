@@ -61,6 +61,7 @@ class Actor(pykka.ThreadingActor):
     """True lets a coroutine handler's suspension admit the next message."""
 
     _us_persistence_id: str | None = None
+    _us_context: Context | None = None
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:  # type: ignore[override]
@@ -73,12 +74,13 @@ class Actor(pykka.ThreadingActor):
         return start(cls, args, kwargs)
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        cell = self.__dict__.get("_actor_ref")
-        if cell is None:  # made without spawn or start, as Pykka allows
+        # Not by way of __dict__: making that for each actor would cost more than all the rest.
+        try:
+            cell: Any = self._actor_ref
+        except AttributeError:  # made without spawn or start, as Pykka allows
             from understudy.actors._standalone import unstarted
 
-            cell = unstarted(type(self))
-            self._actor_ref = cell
+            cell = self._actor_ref = unstarted(type(self))
         cell._us_actor = self
 
     # --- names of Pykka's -----------------------------------------------------------------------
@@ -134,10 +136,10 @@ class Actor(pykka.ThreadingActor):
     @property
     def context(self) -> Context:
         """What this actor can do beside answering: children, watches, timers, and more."""
-        context = self.__dict__.get("_us_context")
+        context = self._us_context
         if context is None:
-            context = self.__dict__["_us_context"] = Context(self)
-        return context  # type: ignore[no-any-return]
+            context = self._us_context = Context(self)
+        return context
 
     def _us_fenced(self) -> bool:
         """Whether this instance was replaced, so that nothing it does counts any more."""

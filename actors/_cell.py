@@ -57,11 +57,16 @@ THROUGHPUT = 512
 BATCH = 1024
 """Messages taken off a long mailbox at once. Bounded, since a batch keeps what it has handled."""
 
+NEAR = 8
+"""An asker serves its callee itself if no more than this waits there: else a worker is quicker."""
+
 PLAIN: Final = frozenset(
     {type(None), int, str, bool, float, list, dict, bytes, tuple, set, frozenset}
 )
 """Results that are surely neither futures nor coroutines, so that no further look is needed."""
 
+_RLock = threading.RLock().__class__
+"""The lock itself, without the function that chooses it."""
 _running_loop = asyncio._get_running_loop
 
 
@@ -73,7 +78,7 @@ class Extra:
         "beats",
         "behaviours",
         "context",
-        "control",
+        "entered",
         "event",
         "gates",
         "halt_hooks",
@@ -85,7 +90,6 @@ class Extra:
         "persistence_id",
         "stash",
         "stashed",
-        "stoppers",
         "timers",
         "turns",
         "urn",
@@ -94,9 +98,9 @@ class Extra:
     )
 
     def __init__(self) -> None:
-        self.control: list[tuple[Any, ...]] = []
         self.turns: list[Any] = []
         self.context: Context | None = None
+        self.entered: Context | None = None
         self.watchers: dict[Any, object] | None = None
         self.watching: dict[Any, object] | None = None
         self.stash: list[Any] | None = None
@@ -104,7 +108,6 @@ class Extra:
         self.timers: set[Any] | None = None
         self.behaviours: list[Callable[[Any], Any]] | None = None
         self.interceptors: tuple[Any, ...] | None = None
-        self.stoppers: list[Future[bool]] | None = None
         self.halting: Any = None
         self.halt_hooks = True
         self.urn: str | None = None
@@ -127,6 +130,7 @@ class Cell(pykka.ActorRef[Any]):
         "_us_batch",
         "_us_below",
         "_us_below_envelope",
+        "_us_control",
         "_us_extra",
         "_us_fast",
         "_us_gate",
@@ -144,6 +148,7 @@ class Cell(pykka.ActorRef[Any]):
         "_us_queue",
         "_us_rt",
         "_us_serving",
+        "_us_stoppers",
         "_us_submit",
         "actor_class",
     )
@@ -153,6 +158,7 @@ class Cell(pykka.ActorRef[Any]):
     _us_batch: Any
     _us_below: Cell | None
     _us_below_envelope: Any
+    _us_control: list[tuple[Any, ...]] | None
     _us_extra: Extra | None
     _us_fast: bool
     _us_gate: Any
@@ -170,6 +176,7 @@ class Cell(pykka.ActorRef[Any]):
     _us_queue: list[Any]
     _us_rt: Runtime
     _us_serving: bool
+    _us_stoppers: list[Future[bool]] | None
     _us_submit: Callable[[Cell], None]
 
     def __init__(
@@ -190,6 +197,7 @@ class Cell(pykka.ActorRef[Any]):
         self._us_batch = None
         self._us_below = None
         self._us_below_envelope = None
+        self._us_control = None
         self._us_extra = None
         self._us_fast = fast = info.plain and dispatcher.fast and runtime.plain
         self._us_gate = None
@@ -198,7 +206,7 @@ class Cell(pykka.ActorRef[Any]):
         self._us_incarnation = 0
         self._us_info = info
         self._us_inline = fast and dispatcher.inline and runtime.inline and info.inline is not False
-        self._us_lock = threading.RLock()
+        self._us_lock = _RLock()
         self._us_odd = True
         self._us_owner = None
         self._us_parent = parent
@@ -207,6 +215,7 @@ class Cell(pykka.ActorRef[Any]):
         self._us_queue = []
         self._us_rt = runtime
         self._us_serving = False
+        self._us_stoppers = None
         self._us_submit = dispatcher.submit
 
     def _us_more(self) -> Extra:
@@ -306,8 +315,11 @@ class Cell(pykka.ActorRef[Any]):
 
     def _us_post(self, *operation: Any) -> None:
         """Put an operation into the control lane, which is served before all messages."""
-        extra = self._us_more()
-        extra.control.append(operation)
+        # No call stands between the test and the store, so that no other thread comes between.
+        if self._us_control is None:
+            self._us_control = [operation]
+        else:
+            self._us_control.append(operation)
         self._us_odd = True
         owner = self._us_owner
         if owner is None or owner is not local.strand:
@@ -382,8 +394,7 @@ class Cell(pykka.ActorRef[Any]):
         lock.release()
         if not mine:
             return
-        extra = self._us_extra
-        if verdict == YIELD or (extra is not None and extra.control) or self._us_phase == CLOSED:
+        if verdict == YIELD or self._us_control or self._us_phase == CLOSED:
             self._us_submit(self)
 
     def _us_serve_fast(self, strand: Strand, lock: Any, until: Future[Any] | None) -> int:
@@ -413,14 +424,22 @@ class Cell(pykka.ActorRef[Any]):
                         result = receive(message)
                         if result is not None and result.__class__ is CoroutineType:
                             _handle.drive(self, strand, lock, result, message)
-                    elif (
-                        message[1] is None
-                        and message[6] is None
-                        and message[0].__class__ not in _handle.SPECIAL
-                    ):
+                    elif message[0].__class__ in _handle.SPECIAL:
+                        _handle.open_envelope(self, strand, lock, message, receive)
+                    elif message[1] is None:
                         result = receive(message[0])
                         if result is not None and result.__class__ is CoroutineType:
                             _handle.drive(self, strand, lock, result, message)
+                    elif message[6] is None and message[1]._us_done is None:
+                        result = receive(message[0])
+                        if (
+                            result.__class__ in PLAIN
+                            and self._us_extra is None
+                            and self._us_lock is lock
+                        ):
+                            message[1]._us_resolve(result)
+                        else:
+                            _handle.finish(self, strand, lock, result, message[1], message)
                     else:
                         _handle.open_envelope(self, strand, lock, message, receive)
                 except BaseException as error:
@@ -445,6 +464,21 @@ class Cell(pykka.ActorRef[Any]):
                         result = receive(message)
                         if result is not None and result.__class__ is CoroutineType:
                             _handle.drive(self, strand, lock, result, message)
+                    elif (
+                        message[1] is not None
+                        and message[6] is None
+                        and message[0].__class__ not in _handle.SPECIAL
+                        and message[1]._us_done is None
+                    ):
+                        result = receive(message[0])
+                        if (
+                            result.__class__ in PLAIN
+                            and self._us_extra is None
+                            and self._us_lock is lock
+                        ):
+                            message[1]._us_resolve(result)
+                        else:
+                            _handle.finish(self, strand, lock, result, message[1], message)
                     else:
                         _handle.open_envelope(self, strand, lock, message, receive)
                 except BaseException as error:
@@ -485,7 +519,12 @@ class Cell(pykka.ActorRef[Any]):
                 if context is None:
                     _handle.handle(self, strand, lock, message)
                 else:
-                    context.run(_handle.handle, self, strand, lock, message)
+                    assert extra is not None
+                    extra.entered = context
+                    try:
+                        context.run(_handle.handle, self, strand, lock, message)
+                    finally:
+                        extra.entered = None
             except BaseException as error:
                 _handle.raised(self, strand, lock, error, message)
             if self._us_lock is not lock:
@@ -506,12 +545,12 @@ class Cell(pykka.ActorRef[Any]):
                 self._us_odd = True
                 self._us_drain()
                 return IDLE
+            if self._us_control:
+                operation = self._us_control.pop(0)
+                getattr(self, operation[0])(strand, lock, *operation[1:])
+                continue
             extra = self._us_extra
             if extra is not None:
-                if extra.control:
-                    operation = extra.control.pop(0)
-                    getattr(self, operation[0])(strand, lock, *operation[1:])
-                    continue
                 if extra.turns:
                     if extra.halting is not None or not self._us_info.reentrant:
                         self._us_odd = True
@@ -539,7 +578,11 @@ class Cell(pykka.ActorRef[Any]):
 
     def _us_serve(self, future: Future[Any]) -> None:
         """Run this actor on the calling thread until `future` is done, if that is allowed now."""
-        if self._us_owner is not None or not self._us_inline_allowed():
+        if (
+            self._us_owner is not None
+            or len(self._us_queue) > NEAR
+            or not self._us_inline_allowed()
+        ):
             return
         strand = strand_here()
         room = strand.room

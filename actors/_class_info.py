@@ -17,7 +17,8 @@ class ClassInfo:
     """The facts of one class.
 
     `home` is the name of its dispatcher; `inline` is what the class says (None if nothing);
-    `plain` means that its messages need nothing but a call of `on_receive`.
+    `plain` means that its messages need nothing but a call of `on_receive`, `simple` that
+    its start needs nothing but `__init__`, unless it has an `on_start`.
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class ClassInfo:
         "mailbox",
         "plain",
         "reentrant",
+        "simple",
         "steps",
     )
 
@@ -47,6 +49,12 @@ class ClassInfo:
         self.ask_failures: str | None = getattr(cls, "ask_failures", None)
         self.steps = hasattr(cls, "_us_step_begin")
         self.plain = not (self.interceptors or self.steps)
+        self.simple = (
+            self.home == "pool"
+            and self.mailbox is None
+            and cls.__new__ is object.__new__
+            and not hasattr(cls, "_us_recover")
+        )
 
 
 def _has_coroutines(cls: type[Any]) -> bool:

@@ -33,6 +33,8 @@ M = TypeVar("M")
 R = TypeVar("R")
 
 _running_loop = asyncio._get_running_loop
+_allocate_lock = threading.Lock
+_Lock = threading.Lock().__class__
 
 
 class Future(pykka.ThreadingFuture[T], Generic[T]):
@@ -45,7 +47,7 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
     # Defaults on the class, and an object's own __init__: making a future costs one allocation.
     _us_done: tuple[Any, Any] | None = None
     _us_callee: Any = None
-    _us_callbacks: list[Callable[[Future[T]], object]] | None = None
+    _us_callbacks: list[Any] | None = None
     _us_cancelled: bool = False
     _us_on_cancel: Callable[[], object] | None = None
     _get_hook: Any = None
@@ -118,7 +120,10 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
                 callback = callbacks.pop(0)
             except IndexError:  # another notifier was quicker
                 return
-            _call(callback, self)
+            if callback.__class__ is _Lock:  # a thread that waits
+                callback.release()
+            else:
+                _call(callback, self)
 
     # --- waiting ---------------------------------------------------------------------------
 
@@ -174,15 +179,19 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
                 callee._us_serve(self)
                 if self._us_done is not None:
                     return
-            elif on_loop and callee._us_on_loop(loop):
+            elif loop is not None and callee._us_on_loop(loop):
                 raise BlockingAsk("waiting for an actor of the same event loop")
         self._us_block(timeout, strand, callee)
 
     def _us_block(self, timeout: float | None, strand: Strand | None, callee: Any) -> None:
-        gate = threading.Lock()
+        gate = _allocate_lock()
         gate.acquire()
-        self._us_subscribe(lambda _: gate.release())
+        if self._us_callbacks is None:  # no call between the test and the store: see _us_resolve
+            self._us_callbacks = [gate]
+        else:
+            self._us_callbacks.append(gate)
         if self._us_done is not None:
+            self._us_notify()
             return
         actor = strand.current if strand is not None else None
         before = None
@@ -204,8 +213,10 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
 
     def _us_subscribe(self, callback: Callable[[Future[T]], object]) -> None:
         """Have `callback(self)` called once, now or later. It must not raise."""
-        callbacks = self.__dict__.setdefault("_us_callbacks", [])
-        callbacks.append(callback)
+        if self._us_callbacks is None:
+            self._us_callbacks = [callback]
+        else:
+            self._us_callbacks.append(callback)
         if self._us_done is not None:
             self._us_notify()
 

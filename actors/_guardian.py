@@ -104,3 +104,6 @@ class Family(Protocol):
 
     def halt_children(self, reason: Exit, done: Callable[[], None]) -> None:
         """End all children in order, then call `done` once, from any thread. Must not block."""
+
+    def kill(self) -> None:
+        """Close all children at once, without their cleanup: their parent is closed already."""

@@ -337,8 +337,9 @@ def drive(
     turn = Turn(cell, lock, coroutine, envelope, strand, context, then)
     extra.turns.append(turn)
     turn.eager = True
+    turn.inside = context is extra.entered
     turn.step()
-    turn.eager = False
+    turn.eager = turn.inside = False
     if turn.over:
         extra.turns.remove(turn)
         then(cell, strand, lock, turn)

@@ -9,6 +9,7 @@ Closing and fencing take effect at once.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from types import CoroutineType
@@ -39,7 +40,6 @@ from understudy.actors._guardian import Failure
 from understudy.actors._strand import local
 
 if TYPE_CHECKING:
-
     from understudy.actors._future import Future
     from understudy.actors._strand import Strand
     from understudy.actors._turn import Turn
@@ -66,11 +66,12 @@ class LivingCell(Cell):
 
     def _us_halt(self, reason: Exit, run_hooks: bool = True) -> None:
         """End the incarnation after the message at work: children, on_stop, `child_ended`."""
-        extra = self._us_more()
-        if extra.halting is None:
-            extra.halting = reason
-        for turn in list(extra.turns):
-            turn.cancel_soon()
+        extra = self._us_extra
+        if extra is not None:
+            if extra.halting is None:
+                extra.halting = reason
+            for turn in list(extra.turns):
+                turn.cancel_soon()
         self._us_post("_us_do_halt", reason, run_hooks)
 
     def _us_fail(
@@ -166,10 +167,12 @@ class LivingCell(Cell):
         self._us_actor = None
         self._us_forget_incarnation()
         runtime.unregister(self)
-        stoppers: list[Any] = []
+        family: Any = runtime.families.pop(self, None)
+        if family is not None:
+            family.kill()
+        stoppers, self._us_stoppers = self._us_stoppers or (), None
         watchers: dict[Any, object] = {}
         if extra is not None:
-            stoppers, extra.stoppers = extra.stoppers or [], None
             with runtime.lock:
                 watchers, extra.watchers = extra.watchers or {}, None
             if extra.event is not None:
@@ -229,25 +232,28 @@ class LivingCell(Cell):
         args: tuple[Any, ...]
         kwargs: dict[str, Any]
         args, kwargs = saved if saved is not None else ((), {})
-        actor = (
-            cls.__new__(cls) if cls.__new__ is object.__new__ else cls.__new__(cls, *args, **kwargs)
-        )
+        make: Any = cls.__new__
+        actor = make(cls) if make is object.__new__ else make(cls, *args, **kwargs)
         actor._actor_ref = self
         extra = self._us_extra
         if extra is not None and extra.persistence_id is not None:
             actor._us_persistence_id = extra.persistence_id
         actor.__init__(*args, **kwargs)
         if self._us_actor is not actor:
-            msg = (
-                f"{cls.__name__}.__init__() has not called super().__init__(): "
-                "call it first, so that the actor gets its ref"
-            )
-            raise TypeError(msg)
+            self._us_forgotten()
         return actor
+
+    def _us_forgotten(self) -> None:
+        msg = (
+            f"{self.actor_class.__name__}.__init__() has not called super().__init__(): "
+            "call it first, so that the actor gets its ref"
+        )
+        raise TypeError(msg)
 
     def _us_enter(self, strand: Strand, lock: Any, actor: Any) -> None:
         envelope, strand.envelope = strand.envelope, None
         strand.turns += 1
+        self._us_rt.count_hook()
         try:
             result = self._us_start_hooks(actor)
         except BaseException as error:
@@ -360,34 +366,41 @@ class LivingCell(Cell):
         self._us_guardian.fatal(self, error)
 
     def _us_stop_in_order(
-        self, strand: Strand, lock: Any, future: Future[bool] | None, ordered: bool
+        self,
+        strand: Strand,
+        lock: Any,
+        future: Future[bool] | None,
+        ordered: bool,
+        now: bool = False,
     ) -> None:
         """A stop request has come up in the user lane."""
-        extra = self._us_more()
+        if not now:
+            self._us_rt.count_hook()
         if future is not None:
-            if extra.stoppers is None:
-                extra.stoppers = []
-            extra.stoppers.append(future)
+            if self._us_stoppers is None:
+                self._us_stoppers = [future]
+            else:
+                self._us_stoppers.append(future)
         reason = ORDERED if ordered else Exit.NORMAL
-        extra.halting = reason
         self._us_do_halt(strand, lock, reason, True)
 
     def _us_do_stop(self, strand: Strand, lock: Any, future: Future[bool] | None) -> None:
         """`stop(now=True)`: as the ordered stop, but before what waits."""
-        self._us_stop_in_order(strand, lock, future, ordered=True)
+        self._us_stop_in_order(strand, lock, future, ordered=True, now=True)
 
     def _us_do_halt(self, strand: Strand, lock: Any, reason: Exit, run_hooks: bool) -> None:
         phase = self._us_phase
-        extra = self._us_more()
-        extra.halting = reason
         if phase in (CLOSED, HALTING):
             return
         if phase in (NEW, SUSPENDED) or self._us_actor is None:
             self._us_phase = SUSPENDED
             self._us_ended(reason)
             return
-        extra.halt_hooks = run_hooks
-        if extra.turns:  # wait for them; attending comes back here when the last one is over
+        extra = self._us_extra
+        if extra is not None and extra.turns:
+            extra.halting = reason
+            extra.halt_hooks = run_hooks
+            # Wait for them: attending comes back here when the last one is over.
             for turn in extra.turns:
                 turn.cancel_soon()
             self._us_odd = True
@@ -411,6 +424,7 @@ class LivingCell(Cell):
         actor = self._us_actor
         envelope, strand.envelope = strand.envelope, None
         strand.turns += 1
+        self._us_rt.count_hook()
         extra = self._us_extra
         context = extra.context if extra is not None else None
         try:
@@ -424,7 +438,9 @@ class LivingCell(Cell):
             return
         else:
             if result.__class__ is CoroutineType and self._us_lock is lock:
-                _handle.drive(self, strand, lock, result, None, _stop_over)
+                _handle.drive(
+                    self, strand, lock, result, None, functools.partial(_stop_over, reason)
+                )
                 return
         finally:
             strand.envelope = envelope
@@ -459,8 +475,10 @@ class LivingCell(Cell):
         if self._us_lock is not turn.lock:
             self._us_rt.refuse("reply")
             return
-        extra = self._us_more()
-        extra.control.insert(0, ("_us_do_turn_over", turn))
+        if self._us_control is None:
+            self._us_control = [("_us_do_turn_over", turn)]
+        else:
+            self._us_control.insert(0, ("_us_do_turn_over", turn))
         self._us_odd = True
         if self._us_owner is None and self._us_on_loop(turn.strand.loop):
             self._us_run(turn.strand)
@@ -481,7 +499,7 @@ class LivingCell(Cell):
         if self._us_phase == CLOSED:
             return False
         extra = self._us_extra
-        if extra is not None and (extra.turns or extra.control):
+        if self._us_control or (extra is not None and extra.turns):
             return True
         if self._us_phase == SUSPENDED:
             return False
@@ -539,8 +557,8 @@ class LivingCell(Cell):
         """Account for everything that waits in a closed mailbox. The claim is held."""
         extra = self._us_extra
         self._us_actor = None
+        self._us_control = None
         if extra is not None:
-            extra.control.clear()
             if extra.stash:
                 self._us_put_back(extra.stash)
                 extra.stash = None
@@ -592,10 +610,9 @@ def _start_over(cell: Any, strand: Strand, lock: Any, turn: Turn) -> None:
         cell._us_started()
 
 
-def _stop_over(cell: Any, strand: Strand, lock: Any, turn: Turn) -> None:
+def _stop_over(reason: Exit, cell: Any, strand: Strand, lock: Any, turn: Turn) -> None:
     """A coroutine `on_stop` is over."""
     del strand, lock
     if turn.error is not None:
         cell._us_stop_raised(turn.error)
-    extra = cell._us_more()
-    cell._us_ended(extra.halting or Exit.NORMAL)
+    cell._us_ended(reason)

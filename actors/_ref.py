@@ -34,6 +34,7 @@ R = TypeVar("R")
 
 _running_loop = asyncio._get_running_loop
 _SPECIAL = _handle.SPECIAL
+_new_future: Any = object.__new__
 
 
 class ActorRef(LivingCell, Generic[A]):
@@ -433,10 +434,17 @@ class ActorRef(LivingCell, Generic[A]):
             raise BlockingAsk(f"ask() of {self}")
         if timeout is None:
             timeout = runtime.ask_timeout
-        deadline = runtime.deadline(timeout)
-        future: Future[Any] = Future()
+        future: Future[Any] = _new_future(Future)
         future._us_callee = self
-        item = self._us_seal(message, future, deadline)
+        strand = local.strand
+        deadline: float | None = None
+        if strand is None or (strand.current is None and strand.loop is None):
+            if timeout is not None:
+                deadline = runtime.clock.monotonic() + timeout
+            item: Any = (message, future, None, None, 0, None, deadline)
+        else:
+            deadline = runtime.deadline(timeout)
+            item = self._us_seal(message, future, deadline)
         if self._us_gate is not None:
             try:
                 self._us_offer(item)
@@ -449,11 +457,10 @@ class ActorRef(LivingCell, Generic[A]):
                 self._us_submit(self)
         if not block:
             return future
-        started = runtime.clock.monotonic() if self._us_info.inline and deadline else None
-        if deadline is not None:
-            timeout = max(0.0, deadline - runtime.clock.monotonic())
-        result = future.get(timeout=timeout)
-        if started is not None and runtime.clock.monotonic() > (deadline or 0.0):
+        if deadline is None:
+            return future.get()
+        result = future.get(timeout=max(0.0, deadline - runtime.clock.monotonic()))
+        if self._us_info.inline and runtime.clock.monotonic() > deadline:
             raise Timeout(f"{timeout} seconds (the inline answer of {self} came too late)")
         return result
 
@@ -531,14 +538,15 @@ class ActorRef(LivingCell, Generic[A]):
         Raises:
             Timeout: it has not stopped in time; it still will.
         """
-        future: Future[bool] = Future()
+        future: Future[bool] = _new_future(Future)
         if self._us_gate is DEAD:
             future._us_resolve(False)
             return False if block else future
         if now:
-            extra = self._us_more()
-            for turn in list(extra.turns):
-                turn.cancel_soon()
+            extra = self._us_extra
+            if extra is not None:
+                for turn in list(extra.turns):
+                    turn.cancel_soon()
             self._us_post("_us_do_stop", future)
         else:
             self._us_put((StopRequest(future, ordered=True), None, None, None, 0, None, None))

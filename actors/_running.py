@@ -45,6 +45,7 @@ class Running:
     lease_until: float | None
     heartbeat: Any
     below: tuple[Any, ...] = ()
+    strand: Any = None
 
 
 def running_of(runtime: Runtime) -> list[Running]:
@@ -72,6 +73,7 @@ def running_of(runtime: Runtime) -> list[Running]:
                 coroutine=None,
                 waiting=strand.waiting,
                 below=stack[1:],
+                strand=strand,
             )
         )
     for turn in tuple(runtime.turns):
@@ -91,6 +93,7 @@ def running_of(runtime: Runtime) -> list[Running]:
                 coroutine=turn.get_coro(),
                 waiting=turn.waiting,
                 below=(),
+                strand=turn.strand,
             )
         )
     return found
@@ -108,6 +111,7 @@ def _line(
     coroutine: Any,
     waiting: Any,
     below: tuple[Any, ...],
+    strand: Any,
 ) -> Running:
     extra = cell._us_extra
     lease = extra.lease_until if extra is not None else None
@@ -129,6 +133,7 @@ def _line(
         lease_until=lease,
         heartbeat=cell._us_heartbeat,
         below=below,
+        strand=strand,
     )
 
 

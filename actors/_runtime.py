@@ -82,6 +82,12 @@ class RuntimeStatistics:
     events: int
     dispatchers: dict[str, dict[str, Any]]
 
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return getattr(self, name)
+        except AttributeError:
+            raise KeyError(name) from None
+
 
 @dataclass(frozen=True, slots=True)
 class Starving:
@@ -149,6 +155,7 @@ class Runtime:
         self.spawn_child: Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any] = _no_family
         self.children_of: Callable[[Any], Sequence[Any]] = _no_children
         self._counted = 0
+        self._hooks = 0
         self._count_lock = threading.Lock()
         self._dispatcher_lock = threading.Lock()
         self.dispatchers: dict[str, Any] = {
@@ -156,6 +163,7 @@ class Runtime:
             "thread": ThreadPerActor(self, "thread"),
             "asyncio": EventLoop(self, "asyncio"),
         }
+        self._pool = self.dispatchers["pool"]
         for key, options in (dispatchers or {}).items():
             self.add_dispatcher(key, **options)
         _runtimes.add(self)
@@ -281,15 +289,61 @@ class Runtime:
                 cell._us_inline = False
 
     def spawn_cell(
-        self, cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
+        self,
+        cls: type[Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        path: str | None,
+        parent: Any,
+        guardian: Any,
+        **options: Any,
     ) -> ActorRef[Any]:
         """Make a cell and start its first incarnation: `__init__` here, `on_start` waited for.
 
-        The guardian is told nothing of a start that fails; the cell is then closed.
+        The guardian is told nothing of a start that fails; the cell is then closed. Options are
+        those of `make_cell`.
 
         Raises:
             BaseException: what `__init__` or `on_start` raised, `Ignore` included.
         """
+        info = cls.__dict__.get("_us_info")
+        if options or info is None or not info.simple or cls.on_start is not _NO_START:
+            return self._spawn_any(
+                cls, args, kwargs, path=path, parent=parent, guardian=guardian, **options
+            )
+        # The common kind, spelled out: `spawn_begin` without what it need not look at.
+        if self.closed or self.forked:
+            self.check_fork()
+            raise SystemStopped(self.name)
+        cell: ActorRef[Any] = ActorRef(
+            cls, args, kwargs, self, info, self._pool, guardian, parent, path
+        )
+        self.paths[path] = cell  # type: ignore[index]  # a path is given where a name was
+        try:
+            actor = cls.__new__(cls)
+            actor._actor_ref = cell
+            actor.__init__(*args, **kwargs)
+            if cell._us_actor is not actor:
+                cell._us_forgotten()
+        except BaseException as error:
+            self.abort(cell, error)
+            raise
+        cell._us_incarnation = 1
+        cell._us_phase = OPEN
+        if cell._us_extra is None and cell._us_control is None:
+            cell._us_odd = False
+        if self.stream.active:
+            self.stream.publish(ActorStarted(cell, 1))
+        cell._us_idle = True
+        if cell._us_queue or cell._us_control:
+            cell._us_idle = False
+            cell._us_submit(cell)
+        return cell
+
+    def _spawn_any(
+        self, cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
+    ) -> ActorRef[Any]:
         cell, started = self.spawn_begin(cls, args, kwargs, **options)
         if started is None:
             return cell
@@ -327,18 +381,18 @@ class Runtime:
         """Open the mailbox of a first incarnation that has nothing to start."""
         cell._us_incarnation = 1
         cell._us_phase = OPEN
-        if cell._us_extra is None:
+        if cell._us_extra is None and cell._us_control is None:
             cell._us_odd = False
         if self.stream.active:
             self.stream.publish(ActorStarted(cell, 1))
         cell._us_idle = True
-        if cell._us_queue or (cell._us_extra is not None and cell._us_extra.control):
+        if cell._us_queue or cell._us_control:
             cell._us_idle = False
             cell._us_submit(cell)
 
     def enter(self, cell: Any, started: Future[None] | None) -> None:
         """Run the start hooks of a first incarnation, here if that is allowed."""
-        cell._us_more().control.append(("_us_do_enter",))
+        cell._us_control = [("_us_do_enter",), *(cell._us_control or ())]
         cell._us_odd = True
         if started is not None:
             dispatcher = cell._us_submit.__self__
@@ -424,6 +478,11 @@ class Runtime:
         with self._count_lock:
             self.refusals += 1
 
+    def count_hook(self) -> None:
+        """One of the turns was no message."""
+        with self._count_lock:
+            self._hooks += 1
+
     def count_turns(self, turns: int) -> None:
         """Add handler calls to the account."""
         if turns:
@@ -432,8 +491,8 @@ class Runtime:
 
     @property
     def messages(self) -> int:
-        """How many messages were handled, hooks included."""
-        total = self._counted
+        """How many messages were handled; hooks and stop requests do not count."""
+        total = self._counted - self._hooks
         for strand in strands():
             if strand.runtime is self:
                 total += strand.turns - strand.base_turns

@@ -66,6 +66,7 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         self.over = False
         self.stepping = False
         self.eager = False
+        self.inside = False
         self.steps = 0
         self.waits: list[Any] = []
         self.timer: Any = None
@@ -171,11 +172,12 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         task = _swap(loop, self)
         self.stepping = True
         self.steps += 1
+        run = coroutine.send if error is None else coroutine.throw
         try:
-            if error is None:
-                result = self.context.run(coroutine.send, None)
+            if self.inside:  # the first step, from a loop that has entered the context already
+                result = run(error)  # type: ignore[arg-type]  # send(None) or throw(error)
             else:
-                result = self.context.run(coroutine.throw, error)
+                result = self.context.run(run, error)  # type: ignore[arg-type]
         except StopIteration as stop:
             self._leave(task, before)
             self._end(stop.value, None)
@@ -199,7 +201,7 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
             self.registered = True
             tasks._register_task(self)  # type: ignore[arg-type]  # asked for by duck
         if result is None:
-            loop.call_soon(self.step, context=self.context)
+            loop.call_soon(self.step)
             return
         blocking = getattr(result, "_asyncio_future_blocking", None)
         if not blocking:
@@ -210,12 +212,12 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
             problem = f"{self.cell} awaits itself"
         else:
             result._asyncio_future_blocking = False
-            result.add_done_callback(self._wake, context=self.context)
+            result.add_done_callback(self._wake)
             self._fut_waiter = result
             if self._must_cancel and result.cancel():
                 self._must_cancel = False
             return
-        loop.call_soon(self.step, RuntimeError(problem), context=self.context)
+        loop.call_soon(self.step, RuntimeError(problem))
 
     def _wake(self, future: Any) -> None:
         try:
