@@ -8,7 +8,7 @@ a store one may rely on.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -433,7 +433,14 @@ class OutboxStore(Protocol):
 
 @runtime_checkable
 class Storage(StorageAdapter, Scannable, Protocol):
-    """A store for everything: what the stores that come with this package offer."""
+    """A store for everything: what the stores that come with this package offer.
+
+    As a context manager it is initialized on entering and closed on leaving.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
 
     @property
     def journal(self) -> JournalStore:

@@ -293,6 +293,22 @@ class JournalContract(ContractBase):
         with pytest.raises(ValueError, match="time zone"):
             list(journal.read("s", since=datetime(2026, 1, 1)))  # noqa: DTZ001 - the point
 
+    def test_readers_filter_by_time_between_batches(
+        self, journal: JournalStore, clock: ContractClock
+    ) -> None:
+        start = datetime.fromtimestamp(clock(), UTC)
+        for first in (1, 4, 7):
+            journal.append("s", numbered(3, first))
+            clock.advance(60)
+        second = start + timedelta(minutes=1)
+        third = start + timedelta(minutes=2)
+        for read in (journal.read_all, lambda **options: journal.read("s", **options)):
+            assert numbers(read(until=second)) == [1, 2, 3]
+            assert numbers(read(since=second)) == [4, 5, 6, 7, 8, 9]
+            assert numbers(read(since=second, until=third)) == [4, 5, 6]
+            assert numbers(read(until=third, reverse=True)) == [6, 5, 4, 3, 2, 1]
+            assert numbers(read(since=second, reverse=True, limit=4)) == [9, 8, 7, 6]
+
     def test_a_reader_that_has_begun_is_not_disturbed_by_writers(self, ten: JournalStore) -> None:
         reader = iter(ten.read("s"))
         first = next(reader)

@@ -14,6 +14,7 @@ from understudy.storage._migrate import (
     MigrationRefused,
     migrate,
 )
+from understudy.storage._protocols import Storage
 from understudy.storage._record import NewEvent, Record, Shredded
 from understudy.storage._write import NewEffect
 from understudy.storage.adapters import (
@@ -92,6 +93,7 @@ def stores(tmp_path, clock, request):
     opened = []
 
     def make(kind, name):
+        store: Storage
         if kind == "memory":
             store = MemoryAdapter(clock=clock)
         elif kind == "sqlite":
@@ -178,7 +180,7 @@ def test_more_than_a_page_of_keys_and_events_moves(stores, clock):
         source.set(f"k{number:05}", number)
     source.journal.append("long", [NewEvent("n", n) for n in range(2100)])
     source.outbox.add([NewEffect("mail", n, dedupe_key=str(n)) for n in range(1100)])
-    told = []
+    told: list[MigrationProgress] = []
     report = migrate(source, target, clock=clock, on_progress=told.append)
     assert report.copied["keys"] == report.copied["events"] == 2100
     assert MigrationProgress("events", 1000, 2100) in told

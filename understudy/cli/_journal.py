@@ -45,7 +45,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Look into a journal and care for it, also while a system writes to it.",
 )
 
 #: What the journal holds. Its other figures count since an opening, and this one is new.

@@ -23,7 +23,6 @@ from understudy.cli._output import EventPrinter, examples, local_time, print_jso
 
 app = typer.Typer(
     rich_markup_mode=None,
-    help="List, make, read and remove archives of old events.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 

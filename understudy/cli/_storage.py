@@ -20,7 +20,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Look into stores of any kind, and move from one to another.",
 )
 
 Url = Annotated[str, typer.Argument(help="The store, as lmdb:///path or postgresql://host/db.")]
