@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 __all__ = ["await_shared"]
 
 
-async def await_shared(future: Future[Any], timeout: float | None = None) -> Any:
+async def await_shared(future: Future[Any], seconds: float | None = None) -> Any:
     """The result of a future; cancelling the waiter leaves the future alone.
 
     Awaiting a future directly hands a cancellation on to it, which is right for an ask and wrong
     for what belongs to many.
 
     Raises:
-        TimeoutError: not resolved within `timeout` seconds.
+        TimeoutError: not resolved within `seconds`.
 
     """
     loop = asyncio.get_running_loop()
@@ -34,5 +34,5 @@ async def await_shared(future: Future[Any], timeout: float | None = None) -> Any
             loop.call_soon_threadsafe(wake)
 
     future.add_done_callback(resolved)
-    await asyncio.wait_for(waiter, timeout)
+    await asyncio.wait_for(waiter, seconds)
     return future.get(timeout=0)

@@ -38,7 +38,5 @@ def control_socket(system: ActorSystem, data_dir: Path) -> ControlSocket:
             "health": lambda _: system.health.report().as_dict(),
             "stop": stop,
         },
-        spawn_thread=lambda target, name, daemon: system.runtime.spawn_thread(
-            target, name, daemon=daemon
-        ),
+        spawn_thread=system.runtime.spawn_thread,
     )

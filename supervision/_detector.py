@@ -182,13 +182,13 @@ class Judge:
             if rule is not None and rule.interval is not None and rule.interval < due:
                 due = rule.interval
             key = (id(look.ref), look.incarnation, look.turn)
-            track = self._tracks.get(key)
-            if track is None:
-                track = self._tracks[key] = _Track(now, look)
-                track.seen = self._sweep
+            known = self._tracks.get(key)
+            if known is None:
+                known = self._tracks[key] = _Track(now, look)
+                known.seen = self._sweep
                 continue
-            track.seen = self._sweep
-            finding = self._judge(now, look, track)
+            known.seen = self._sweep
+            finding = self._judge(now, look, known)
             if finding is not None:
                 findings.append(finding)
         self._due = due

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 import pykka
 
-from understudy.actors import Directive, Exit, Future, Ignore, Restart, StartFailed
+from understudy.actors import Directive, Exit, Future, Ignore, Restart
 from understudy.supervision._errors import (
     AlreadyStarted,
     ChildNotFound,
@@ -46,7 +46,8 @@ from understudy.supervision._strategies import OneForOne
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from understudy.actors import ActorRef, Handle
+    from understudy.actors import ActorRef
+    from understudy.actors._clock import Handle
     from understudy.supervision._realm import Realm
     from understudy.supervision._strategies import Strategy
 
@@ -93,7 +94,7 @@ class DynamicFamily(Family):
         self._numbers = itertools.count(1)
         self._prefix = child_path(owner, "")
         self._stopping_all = False
-        self._deadlines: list[Handle] = []
+        self._deadline: Handle | None = None
 
     # --- start ----------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ class DynamicFamily(Family):
         future: Future[Any] = Future()
         try:
             name = self._reserve(cls, name, restart, shutdown)
-        except Exception as error:  # noqa: BLE001 - the asker's answer
+        except Exception as error:
             future.set_exception((type(error), error, error.__traceback__))
             return future
         try:
@@ -197,7 +198,7 @@ class DynamicFamily(Family):
                 guardian=self,
                 **options,
             )
-        except Exception as error:  # noqa: BLE001 - the asker's answer
+        except Exception as error:
             self._children.pop(name, None)
             failed = start_failed(name, error)
             future.set_exception((type(failed), failed, failed.__traceback__))
@@ -430,8 +431,10 @@ class DynamicFamily(Family):
     # --- end ------------------------------------------------------------------------------------
 
     def _ended(self, ref: ActorRef[Any], incarnation: int, reason: Exit) -> None:
-        if ref not in self._records and not reason.abnormal and (
-            self.state is STOPPING or reason.ordered or reason is Exit.NORMAL
+        if (
+            ref not in self._records
+            and not reason.abnormal
+            and (self.state is STOPPING or reason.ordered or reason is Exit.NORMAL)
         ):
             # The ordinary end of an ordinary child: nothing was remembered, nothing is judged.
             name = ref.path[len(self._prefix) :]
@@ -444,8 +447,8 @@ class DynamicFamily(Family):
         super()._ended(ref, incarnation, reason)
 
     def _stop_children(self) -> None:
-        """Halt all side by side; those with the same limit share one timer."""
-        limits: dict[float, list[ActorRef[Any]]] = {}
+        """Halt all side by side; those with the family's own limit share one timer."""
+        shared: list[ActorRef[Any]] = []
         families = self.realm.families
         self._stopping_all = True
         for name, ref in list(self._children.items()):
@@ -474,19 +477,16 @@ class DynamicFamily(Family):
                 if child is not None:
                     child.state = STOPPING
                     child.on_down = self._stopped_one
-                if not isinstance(self._shutdown, Shutdown):
-                    limits.setdefault(self._shutdown, []).append(ref)
+                shared.append(ref)
                 ref._us_halt(Exit.SHUTDOWN)
             elif not child.live:
                 self._put_down(child, Exit.SHUTDOWN)
             elif child.on_down is None or child.state is not STOPPING:
                 self._halt(child, self._stopped_one)
-        now = self.realm.clock.monotonic()
-        for limit, refs in limits.items() if self._children else ():
-            self._deadlines.append(
-                self.realm.clock.call_at(
-                    now + limit, lambda refs=refs: self._post(self._all_overdue, refs)
-                )
+        if shared and self._children and not isinstance(self._shutdown, Shutdown):
+            due = self.realm.clock.monotonic() + self._shutdown
+            self._deadline = self.realm.clock.call_at(
+                due, lambda: self._post(self._all_overdue, shared)
             )
         self._stopping_all = False
         self._check_stopped()
@@ -509,9 +509,8 @@ class DynamicFamily(Family):
     def _check_stopped(self) -> None:
         if self._children or self._stopping_all or self.state is not STOPPING:
             return
-        for deadline in self._deadlines:
-            deadline.cancel()
-        self._deadlines.clear()
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._all_stopped()
 
     # --- administration -------------------------------------------------------------------------
@@ -589,7 +588,7 @@ def close_idle(ref: Any) -> bool:
     ):
         return False
     lock = ref._us_lock
-    if not lock.acquire(False):  # noqa: FBT003 - positional-only in C
+    if not lock.acquire(False):
         return False
     try:
         if ref._us_lock is not lock or ref._us_owner is not None or ref._us_queue:

@@ -23,7 +23,8 @@ from understudy.supervision._spec import ChildState, Shutdown, is_supervisor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from understudy.actors import ActorRef, Handle
+    from understudy.actors import ActorRef
+    from understudy.actors._clock import Handle
     from understudy.supervision._budget import Budget
     from understudy.supervision._realm import Realm
     from understudy.supervision._reports import Action, Context
@@ -128,7 +129,7 @@ class Family:
         """Take an event in; work the queue off unless somebody is at it."""
         inbox = self._inbox
         inbox.append((fn, args))
-        while inbox and self._claim.acquire(False):  # noqa: FBT003 - positional-only in C
+        while inbox and self._claim.acquire(False):
             try:
                 while inbox:
                     fn, args = inbox.popleft()
@@ -280,9 +281,7 @@ class Family:
             return
         self._up(child)
 
-    def _family_up(
-        self, ref: ActorRef[Any], incarnation: int, error: BaseException | None
-    ) -> None:
+    def _family_up(self, ref: ActorRef[Any], incarnation: int, error: BaseException | None) -> None:
         child = self._current(ref, incarnation)
         if child is None or child.state not in (STARTING, RESTARTING):
             return
@@ -305,9 +304,7 @@ class Family:
             child.last_failure = cause
             self._unstarted(child, cause)
 
-    def _hung(
-        self, ref: ActorRef[Any], incarnation: int, failure: Failure, free: bool
-    ) -> None:
+    def _hung(self, ref: ActorRef[Any], incarnation: int, failure: Failure, free: bool) -> None:
         self._failed(ref, incarnation, failure, free=free)
 
     def _failed(
@@ -435,9 +432,7 @@ class Family:
         if below is None:
             child.ref._us_halt(Exit.SHUTDOWN)
         else:
-            below.halt_children(
-                Exit.SHUTDOWN, lambda: self._post(self._halt_self, child, on_down)
-            )
+            below.halt_children(Exit.SHUTDOWN, lambda: self._post(self._halt_self, child, on_down))
 
     def _halt_self(self, child: Child, on_down: Callable[[Child, Exit], None]) -> None:
         # Late where the child was killed meanwhile: its next incarnation must not be hit.

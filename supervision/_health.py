@@ -231,9 +231,7 @@ class HealthRegistry:
         detail = f"no answer within {check.timeout:g} s"
         return self._result(check, HealthStatus.DOWN, detail, self._clock.monotonic())
 
-    def _result(
-        self, check: _Check, status: HealthStatus, detail: str, now: float
-    ) -> CheckResult:
+    def _result(self, check: _Check, status: HealthStatus, detail: str, now: float) -> CheckResult:
         return CheckResult(
             check.name,
             status,

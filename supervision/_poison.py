@@ -62,7 +62,9 @@ class PoisonGuard:
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._parked: dict[str, PoisonMessage] = {}
 
-    def crashed(self, recipient: Any, message_id: str, cause: BaseException) -> PoisonMessage | None:
+    def crashed(
+        self, recipient: Any, message_id: str, cause: BaseException
+    ) -> PoisonMessage | None:
         """Count a crash; the record when it is time to park the message, else None."""
         if message_id in self._parked:
             return None

@@ -28,7 +28,15 @@ class Pulse:
     """
 
     __slots__ = (
-        "_asked", "_clock", "_group", "_last", "_ping", "_on_silent", "_rule", "name", "silent",
+        "_asked",
+        "_clock",
+        "_group",
+        "_last",
+        "_on_silent",
+        "_ping",
+        "_rule",
+        "name",
+        "silent",
     )  # fmt: skip
 
     def __init__(

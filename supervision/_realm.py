@@ -83,7 +83,8 @@ class Realm:
             family = self.families.setdefault(parent, DynamicFamily(self, parent, OneForOne()))
         if not isinstance(family, DynamicFamily):
             raise TypeError(
-                f"{parent} is a Supervisor, its children have specs: use start_child(ChildSpec(...))"
+                f"{parent} is a Supervisor, its children have specs: "
+                "use start_child(ChildSpec(...))"
             )
         options = {word: kwargs.pop(word) for word in WORDS if word in kwargs}
         restart = options.pop("restart", Restart.TRANSIENT)

@@ -15,6 +15,8 @@ from understudy.supervision._errors import InvalidChildSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from understudy.actors import ActorRef
+
 __all__ = ["AutoShutdown", "ChildCounts", "ChildInfo", "ChildSpec", "ChildState", "Shutdown"]
 
 SHUTDOWN_SECONDS = 5.0
@@ -229,11 +231,11 @@ class ChildInfo:
     """
 
     id: str
-    ref: pykka.ActorRef[Any] | None
+    ref: ActorRef[Any] | None
     state: ChildState
     restart: Restart
     type: str = "worker"
-    cls: type[pykka.Actor] | None = None
+    cls: Any = None
     restarts: int = 0
     significant: bool = False
     last_failure: str | None = None

@@ -38,7 +38,8 @@ from understudy.supervision._strategies import OneForAll, OneForOne
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from understudy.actors import ActorRef, Handle
+    from understudy.actors import ActorRef
+    from understudy.actors._clock import Handle
     from understudy.supervision._realm import Realm
     from understudy.supervision._strategies import Strategy
 
@@ -205,7 +206,7 @@ class StaticFamily(Family):
                     heartbeat=spec.heartbeat,
                     ask_failures=spec.ask_failures,
                 )
-            except Exception as error:  # noqa: BLE001 - whatever it is, the start has failed
+            except Exception as error:
                 child.last_failure = error
                 self._unstarted(child, error)
                 return
@@ -389,11 +390,10 @@ class StaticFamily(Family):
                 bisect.insort(lane.down, child, key=self._place)
             # A child being stopped on somebody's order stays down; a stopped one comes back with
             # its group, as in OTP.
-            if (
-                child.state is not STOPPING or child is lane.busy
-            ) and child.restart is not Restart.TEMPORARY:
-                if child not in lane.up:
-                    bisect.insort(lane.up, child, key=self._place)
+            ordered_down = child.state is STOPPING and child is not lane.busy
+            comes_back = child.restart is not Restart.TEMPORARY and not ordered_down
+            if comes_back and child not in lane.up:
+                bisect.insort(lane.up, child, key=self._place)
 
     def _ordered_out(self, child: Child) -> None:
         self._report("shutdown", child, Exit.SHUTDOWN, "none")
@@ -531,7 +531,7 @@ class StaticFamily(Family):
             if self.state in (STOPPING, STOPPED) and fn != self._terminate_child:
                 raise self.realm.refusal(self.owner)
             fn(future, *args)
-        except Exception as error:  # noqa: BLE001 - the asker's answer
+        except Exception as error:
             self._set_error(future, error)
 
     def _get(self, id: str) -> Child:  # noqa: A002

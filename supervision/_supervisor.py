@@ -136,5 +136,3 @@ class Supervisor(Actor):
         return self._us_family.look(self._us_family.count_children)
 
     _us_family: StaticFamily
-
-

@@ -6,12 +6,11 @@ import asyncio
 import logging
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pykka
 
 from understudy.actors import (
-    Actor,
     ActorDeadError,
     DeadLetter,
     Exit,
@@ -19,6 +18,7 @@ from understudy.actors import (
     Props,
     Restart,
     StartFailed,
+    SystemClock,
     SystemStopped,
     Timeout,
 )
@@ -34,7 +34,6 @@ from understudy.supervision._realm import Realm, install
 from understudy.supervision._root import Root, RootGuardian
 from understudy.supervision._settings import read_config
 from understudy.supervision._spec import ChildSpec
-from understudy.supervision._static_family import StaticFamily, child_path
 from understudy.supervision._stats import SystemStats, collect
 from understudy.supervision._tree import TreeNode, build_tree
 
@@ -58,7 +57,7 @@ class ActorSystem:
 
     ```python
     with us.ActorSystem("demo") as system:
-        ref = system.spawn(Greeter, "Hello", name="greeter")    # /user/greeter
+        ref = system.spawn(Greeter, "Hello", name="greeter")  # /user/greeter
         ref.tell("Ada")
     ```
 
@@ -133,6 +132,7 @@ class ActorSystem:
         self._started_at = self.clock.monotonic()
         self._failure: BaseException | None = None
         self.interrupted_by: BaseException | None = None
+        self._own_clock = clock is None
         self.own_messages = 0
         self._stopping = threading.Lock()
         self._stop_begun = False
@@ -221,20 +221,23 @@ class ActorSystem:
             args = (*cls.args, *args)
             kwargs = {**cls.kwargs, **kwargs}
             cls = cls.cls
-        if restart.__class__ is not Restart:
+        if not isinstance(restart, Restart):
             restart = ChildSpec("child", cls, restart=restart).restart
         if dispatcher is None and mailbox is None and persistence_id is None:
-            return family.spawn(cls, args, kwargs, name, restart)  # type: ignore[arg-type] # a Restart by now
-        return family.spawn(
-            cls,
-            args,
-            kwargs,
-            name,
-            restart,  # type: ignore[arg-type] # a Restart by now
-            dispatcher=dispatcher,
-            mailbox=mailbox,
-            persistence_id=persistence_id,
-        )
+            ref = family.spawn(cls, args, kwargs, name, restart)
+        else:
+            ref = family.spawn(
+                cls,
+                args,
+                kwargs,
+                name,
+                restart,
+                dispatcher=dispatcher,
+                mailbox=mailbox,
+                persistence_id=persistence_id,
+            )
+        # None after `Ignore` only: a type that says so would burden every other caller.
+        return cast("ActorRef[Any]", ref)
 
     def _family(self, path: str) -> DynamicFamily:
         ref = self.lookup(path)
@@ -378,7 +381,7 @@ class ActorSystem:
 
         family.halt_children(Exit.SHUTDOWN, children_gone)
 
-    async def stop_async(self, timeout: float | None = None) -> None:
+    async def stop_async(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as stop()
         """`stop()` without blocking the event loop."""
         if timeout is None:
             timeout = self.config.shutdown_timeout
@@ -433,6 +436,10 @@ class ActorSystem:
             if self.control is not None:
                 self.control.stop()
             self.runtime.close()
+            if self._own_clock and isinstance(self.clock, SystemClock):
+                close = getattr(self.clock, "close", None)
+                if close is not None:
+                    close()
         except Exception:
             logger.exception("system %r: error at its end", self.name)
         finally:

@@ -99,9 +99,7 @@ class _Reader:
     def _keys(self, table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
         for key, value in table.items():
             if key not in known:
-                self.wrong(
-                    f"{where}.{key}", value, f"no such key; the keys are {', '.join(known)}"
-                )
+                self.wrong(f"{where}.{key}", value, f"no such key; the keys are {', '.join(known)}")
 
     def _nested(self, where: str, make: Any) -> Any:
         """Build something, taking its problems over under our own key."""
@@ -109,8 +107,10 @@ class _Reader:
             return make()
         except InvalidChildSpec as error:
             for problem in error.problems:
-                inside = problem.field if isinstance(problem, InvalidTree) else (
-                    f"{where}.{problem.field}"
+                inside = (
+                    problem.field
+                    if isinstance(problem, InvalidTree)
+                    else (f"{where}.{problem.field}")
                 )
                 self.wrong(inside, problem.value, problem.expected or "another value")
         except (TypeError, ValueError) as error:
@@ -135,9 +135,7 @@ class _Reader:
         try:
             shutdown = AutoShutdown(given)
         except ValueError:
-            self.wrong(
-                f"{where}.auto_shutdown", given, ", ".join(m.value for m in AutoShutdown)
-            )
+            self.wrong(f"{where}.auto_shutdown", given, ", ".join(m.value for m in AutoShutdown))
         children = table.get("children", [])
         specs: list[ChildSpec] = []
         if not isinstance(children, list):
@@ -171,7 +169,8 @@ class _Reader:
         if kind is None:
             self.wrong(f"{where}.strategy", table["strategy"], ", ".join(STRATEGIES))
             return OneForOne()
-        limits = {key: table[key] for key in ("intensity", "period", "budget") if key in table}
+        known = ("intensity", "period", "budget")
+        limits: dict[str, Any] = {key: table[key] for key in known if key in table}
         if limits.get("intensity") == "unlimited":
             limits["intensity"] = None
         if "backoff" in table:
@@ -179,9 +178,7 @@ class _Reader:
             if not isinstance(options, dict):
                 self.wrong(f"{where}.backoff", options, "a table")
             else:
-                limits["backoff"] = self._nested(
-                    f"{where}.backoff", lambda: Backoff(**options)
-                )
+                limits["backoff"] = self._nested(f"{where}.backoff", lambda: Backoff(**options))
         return self._nested(where, lambda: kind(**limits)) or OneForOne()
 
     def _decider(self, table: Any, where: str) -> dict[type[BaseException], Directive]:
@@ -212,7 +209,7 @@ class _Reader:
             found: Any = importlib.import_module(module)
             for part in name.split("."):
                 found = getattr(found, part)
-        except Exception as error:  # noqa: BLE001 - importing runs the user's code
+        except Exception as error:
             self.wrong(where, path, f"{expected} that can be imported ({error})")
             return None
         if not (isinstance(found, type) and issubclass(found, base)):

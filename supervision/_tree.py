@@ -70,8 +70,12 @@ class TreeNode:
         return None
 
     def as_dict(self, children: int | None = None) -> dict[str, Any]:
-        """Plain data; at most `children` children of each parent, the rest counted in `more`."""
-        shown = self.children if children is None else self.children[:children]
+        """Plain data; at most `children` children of each parent, the rest counted in `more`.
+
+        The branches of a system are shown in any case.
+        """
+        whole = children is None or self.kind == "system"
+        shown = self.children if whole else self.children[:children]
         current = None
         if self.message is not None:
             current = {"message": self.message, "seconds": self.seconds}

@@ -78,7 +78,9 @@ class Crowd(DynamicSupervisor):
 
 def probe(log: Any, id: str, **fields: Any) -> ChildSpec:
     """A spec of a probe with its id as its name."""
-    options = {key: fields.pop(key) for key in ("start_error", "stop_gate", "stop_error") if key in fields}
+    options = {
+        key: fields.pop(key) for key in ("start_error", "stop_gate", "stop_error") if key in fields
+    }
     return ChildSpec(id, Probe, args=(log, id), kwargs=options, **fields)
 
 

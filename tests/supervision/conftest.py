@@ -31,14 +31,14 @@ class Log:
 
     def rest(self) -> list[Any]:
         """Everything told so far."""
-        lines = []
+        lines: list[Any] = []
         while not self._lines.empty():
             lines.append(self._lines.get())
         return lines
 
     def until(self, line: Any, timeout: float = 10.0) -> list[Any]:
         """All lines up to this one."""
-        lines = []
+        lines: list[Any] = []
         while not lines or lines[-1] != line:
             lines.append(self._lines.get(timeout=timeout))
         return lines

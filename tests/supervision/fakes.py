@@ -154,12 +154,16 @@ class FakeRuntime:
         lines, self.lines = self.lines, []
         return [line for line in lines if "closed" not in line]
 
-    def make_cell(self, cls: Any, args: Any, kwargs: Any, *, path: str, guardian: Any, **_: Any) -> Any:
+    def make_cell(
+        self, cls: Any, args: Any, kwargs: Any, *, path: str, guardian: Any, **_: Any
+    ) -> Any:
         cell = FakeCell(self, cls, path, guardian)
         self.cells[cell.id] = cell
         return cell
 
-    def spawn_cell(self, cls: Any, args: Any, kwargs: Any, *, path: str, guardian: Any, **_: Any) -> Any:
+    def spawn_cell(
+        self, cls: Any, args: Any, kwargs: Any, *, path: str, guardian: Any, **_: Any
+    ) -> Any:
         cell = self.make_cell(cls, args, kwargs, path=path, guardian=guardian)
         cell.incarnation = 1
         plan = cell.plan
@@ -185,16 +189,20 @@ class Nobody:
 class World:
     """A family under test, with its owner."""
 
-    def __init__(self, strategy: Any = None, *specs: ChildSpec, decider: Any = None, auto: Any = None) -> None:
+    def __init__(
+        self, strategy: Any = None, *specs: ChildSpec, decider: Any = None, auto: Any = None
+    ) -> None:
         self.runtime = FakeRuntime()
         self.clock = self.runtime.clock
         self.realm = Realm(self.runtime, lambda ref, error: self.runtime.fatal.append((ref, error)))
         self.above = Nobody()
-        self.owner = FakeCell(self.runtime, object, "/user/sup", self.above)
+        self.owner: Any = FakeCell(self.runtime, object, "/user/sup", self.above)
         self.owner.incarnation = 1
         self.outcome: list[BaseException | None] = []
         extra = {} if auto is None else {"auto_shutdown": auto}
-        self.family = StaticFamily(self.realm, self.owner, strategy or OneForOne(), decider, **extra)  # type: ignore[arg-type]
+        self.family = StaticFamily(
+            self.realm, self.owner, strategy or OneForOne(), decider, **extra
+        )
         self.runtime.families[self.owner] = self.family
         if specs:
             self.start(*specs)
@@ -203,7 +211,7 @@ class World:
         self.family.begin(specs)
         self.family.when_up(self.outcome.append)
 
-    def cell(self, id: str) -> FakeCell:
+    def cell(self, id: str) -> Any:
         return self.runtime.cells[id]
 
     def taken(self) -> list[str]:
@@ -231,10 +239,14 @@ class Crowd:
         self.clock = self.runtime.clock
         self.realm = Realm(self.runtime, lambda ref, error: self.runtime.fatal.append((ref, error)))
         self.above = Nobody()
-        self.owner = FakeCell(self.runtime, object, "/user", self.above)
+        self.owner: Any = FakeCell(self.runtime, object, "/user", self.above)
         self.owner.incarnation = 1
         self.family = DynamicFamily(
-            self.realm, self.owner, strategy or OneForOne(budget="child"), decider, **options  # type: ignore[arg-type]
+            self.realm,
+            self.owner,
+            strategy or OneForOne(budget="child"),
+            decider,
+            **options,
         )
         self.runtime.families[self.owner] = self.family
 

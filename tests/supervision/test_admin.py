@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.supervision.fakes import World, result
+from tests.supervision.test_spec import Worker
+from tests.supervision.test_strategies_at_work import TEMPORARY, TRANSIENT, crash, spec, world
 from understudy.actors import ActorDeadError, Exit, Ignore, Restart, StartFailed
 from understudy.supervision import (
     AlreadyPresent,
@@ -22,17 +25,13 @@ from understudy.supervision import (
     Supervisor,
 )
 
-from .fakes import World, result
-from .test_spec import Worker
-from .test_strategies_at_work import TEMPORARY, TRANSIENT, crash, spec, world
-
 WAIT = OneForOne(backoff=Backoff(first=3, jitter=0))
 
 
 def error_of(future: Any) -> BaseException:
     assert future.done()
     error = future.exception()
-    assert error is not None
+    assert isinstance(error, BaseException)
     return error
 
 

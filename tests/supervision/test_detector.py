@@ -29,7 +29,9 @@ class Case:
         self.now += 0.5
         return found
 
-    def sweeps(self, seconds: float, *, cpu_per_second: float = 0.0, **changes: Any) -> list[Finding]:
+    def sweeps(
+        self, seconds: float, *, cpu_per_second: float = 0.0, **changes: Any
+    ) -> list[Finding]:
         found: list[Finding] = []
         for _ in range(round(seconds / 0.5)):
             if self.fields.get("cpu") is not None:
@@ -167,7 +169,8 @@ def test_sweeps_come_as_often_as_the_shortest_interval_asks() -> None:
 
 def test_a_short_timeout_is_kept() -> None:
     case = Case(Heartbeat(timeout=0.2))
-    judge_, found, now = case.judge, [], 0.0
+    judge_, now = case.judge, 0.0
+    found: list[Finding] = []
     while not found:
         found = judge_.sweep(now, [Look(REF, 1, 1, cpu=0.0, rule=case.rule)])
         now += judge_.next_in

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.supervision.fakes import Crowd, Nothing, result
+from tests.supervision.test_admin import error_of
 from understudy.actors import ActorDeadError, Directive, Exit, Ignore, Restart, StartFailed
 from understudy.supervision import (
     AlreadyStarted,
@@ -20,9 +22,6 @@ from understudy.supervision import (
     RestartsExhausted,
     Shutdown,
 )
-
-from .fakes import Crowd, Nothing, result
-from .test_admin import error_of
 
 
 def names(crowd: Crowd) -> list[str]:
@@ -224,9 +223,7 @@ def test_deciders_hold_for_dynamic_children_too() -> None:
 
 @pytest.mark.conformance(19)
 def test_restarting_children_count_against_the_maximum() -> None:
-    crowd = Crowd(
-        OneForOne(budget="child", backoff=Backoff(first=3, jitter=0)), max_children=1
-    )
+    crowd = Crowd(OneForOne(budget="child", backoff=Backoff(first=3, jitter=0)), max_children=1)
     ref = crowd.spawn("a")
     ref.crash()
     assert state(crowd, "a") is ChildState.RESTARTING

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.supervision.fakes import World, result
+from tests.supervision.test_spec import Worker
 from understudy.actors import Directive, Exit, Ignore, Restart, StartFailed
 from understudy.supervision import (
     AutoShutdown,
@@ -24,9 +26,6 @@ from understudy.supervision import (
     Shutdown,
     SupervisorReport,
 )
-
-from .fakes import World, result
-from .test_spec import Worker
 
 PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
 

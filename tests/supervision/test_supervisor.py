@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.supervision.actors import Crowd, Family, Ignoring, Probe, child, probe
+from tests.supervision.conftest import Log
 from understudy.actors import (
     Actor,
     ActorDeadError,
@@ -35,9 +37,6 @@ from understudy.supervision import (
     Shutdown,
 )
 from understudy.testing import ManualClock
-
-from .actors import Crowd, Family, Ignoring, Probe, child, probe
-from .conftest import Log
 
 BOOM = RuntimeError("boom")
 
@@ -73,9 +72,7 @@ def family(system: ActorSystem, log: Log, ids: str, strategy: Any = None, **sett
 
 
 @pytest.mark.conformance(1)
-def test_spawning_a_supervisor_returns_when_its_children_run(
-    system: ActorSystem, log: Log
-) -> None:
+def test_spawning_a_supervisor_returns_when_its_children_run(system: ActorSystem, log: Log) -> None:
     sup = system.spawn(Family, *(probe(log, id) for id in "abc"), name="sup")
     assert log.rest() == ["a up", "b up", "c up"]
     assert child(sup, "b").path == "/user/sup/b"
@@ -389,11 +386,11 @@ def nest(log: Log, levels: int, **settings: Any) -> ChildSpec:
 
 
 @pytest.mark.conformance(50)
-def test_a_failure_climbs_five_levels_and_nothing_is_left(
-    system: ActorSystem, log: Log
-) -> None:
+def test_a_failure_climbs_five_levels_and_nothing_is_left(system: ActorSystem, log: Log) -> None:
     spec = nest(log, 4)
-    top = system.spawn(Family, spec, strategy=OneForOne(intensity=0), name="top", restart="temporary")
+    top = system.spawn(
+        Family, spec, strategy=OneForOne(intensity=0), name="top", restart="temporary"
+    )
     watch = Log()
     system.spawn(Watcher, watch, top)
     leaf = system.lookup("/user/top/l3/l2/l1/l0/leaf")
@@ -610,9 +607,7 @@ def test_the_admin_api_through_a_proxy(system: ActorSystem, log: Log) -> None:
 
 
 @pytest.mark.conformance(69)
-def test_a_restarting_child_is_neither_running_nor_stopped(
-    system: ActorSystem, log: Log
-) -> None:
+def test_a_restarting_child_is_neither_running_nor_stopped(system: ActorSystem, log: Log) -> None:
     sup = family(system, log, "a", OneForOne(backoff=Backoff(first=20)))
     child(sup, "a").tell(BOOM)
     wait_for_state(sup, "a", ChildState.RESTARTING)
@@ -796,9 +791,7 @@ def test_a_dynamic_child_that_ignores_is_not_recorded(system: ActorSystem) -> No
 
 
 @pytest.mark.conformance(122)
-def test_a_hundred_crashes_at_once_are_a_hundred_restarts(
-    system: ActorSystem, log: Log
-) -> None:
+def test_a_hundred_crashes_at_once_are_a_hundred_restarts(system: ActorSystem, log: Log) -> None:
     crowd = system.spawn(Crowd, strategy=OneForOne(intensity=100))
     refs = [crowd.proxy().start_child(Probe, log, f"c{n}").get() for n in range(100)]
     log.take(100)

@@ -106,7 +106,11 @@ def test_a_whole_tree_is_built_as_written(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_tree_may_include_another_file(tmp_path: pathlib.Path) -> None:
-    write(tmp_path, f'[supervisor]\n[[supervisor.children]]\nid="t"\nclass="{HERE}:Inner.Till"', "b.toml")
+    write(
+        tmp_path,
+        f'[supervisor]\n[[supervisor.children]]\nid="t"\nclass="{HERE}:Inner.Till"',
+        "b.toml",
+    )
     path = write(
         tmp_path,
         '[supervisor]\n[[supervisor.children]]\nid="b"\nsupervisor={include="b.toml"}',
@@ -186,7 +190,9 @@ def test_what_is_wrong_is_named_by_its_place_and_value(
 
 
 def test_everything_wrong_in_a_file_is_told_at_once(tmp_path: pathlib.Path) -> None:
-    error = refused(write(tmp_path, CHILD + "restart='often'\nspeed=1\n[supervisor.backoff]\nfirst=-1"))
+    error = refused(
+        write(tmp_path, CHILD + "restart='often'\nspeed=1\n[supervisor.backoff]\nfirst=-1")
+    )
     fields = {problem.field for problem in error.problems}
     assert {"supervisor.children[0].speed", "supervisor.backoff.first"} <= fields
 
