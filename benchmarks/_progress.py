@@ -122,7 +122,10 @@ class BarWatcher:
         self._progress.advance(self._task)
         if measurement.cause is not None and measurement.round == step.round:
             self._console.print(
-                f"{label(step)}: {outcome(step, measurement)}", style="yellow", markup=False
+                f"{label(step)}: {outcome(step, measurement)}",
+                style="yellow",
+                markup=False,
+                highlight=False,
             )
 
     def finished(self, results: Results) -> None:
@@ -131,7 +134,9 @@ class BarWatcher:
         self._progress.stop()
         if results.run.get("interrupted"):
             self._console.print(
-                f"interrupted: {len(results.measurements)} measurements are kept", style="yellow"
+                f"interrupted: {len(results.measurements)} measurements are kept",
+                style="yellow",
+                highlight=False,
             )
 
 

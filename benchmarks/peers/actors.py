@@ -296,9 +296,19 @@ def detector(bench: Bench) -> None:
     bench.note(threads=threading.active_count())
 
 
-def overhead(bench: Bench, run: Callable[[Kit], Callable[[], object]]) -> None:
-    """Time a run with metrics on and off in turns; the median quotient is what they add."""
-    systems = {on: run(Kit("understudy", metrics=on)) for on in (False, True)}
+def overhead(
+    bench: Bench, run: Callable[[Kit], Callable[[], object]], *, directory: str | None = None
+) -> None:
+    """Time a run with metrics on and off in turns; the median quotient is what they add.
+
+    Args:
+        bench: the measurement.
+        run: prepares a run on a system.
+        directory: where the systems keep a journal each; optional, none if absent.
+    """
+    places = {on: f"{directory}/{on}" if directory else None for on in (False, True)}
+    kits = {on: Kit("understudy", metrics=on, data_dir=places[on]) for on in (False, True)}
+    systems = {on: run(kit) for on, kit in kits.items()}
     quotients = []
     for turn in range(16):
         took = {}
@@ -311,6 +321,8 @@ def overhead(bench: Bench, run: Callable[[Kit], Callable[[], object]]) -> None:
             quotients.append(took[True] / took[False])
     bench.result(statistics.median(quotients) - 1)
     bench.note(low=min(quotients) - 1, high=max(quotients) - 1)
+    for kit in kits.values():
+        kit.close()
 
 
 @kernel.OBSERVED_TELL.on("understudy")

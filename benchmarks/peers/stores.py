@@ -381,6 +381,7 @@ class Understudy(Store):
 
     def __init__(self, directory: str, peer: str = "understudy") -> None:
         super().__init__(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
         from understudy.storage import Journal, NewEvent
 
         self.event = NewEvent

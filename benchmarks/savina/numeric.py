@@ -116,11 +116,11 @@ def term(k: int, context: decimal.Context) -> decimal.Decimal:
 
 class _PiWorker(Role):
     def __init__(self, digits: int) -> None:
-        self.context = _context(digits)
+        self.precision = _context(digits)
 
     def receive(self, message: tuple[int, Ref]) -> None:
         k, master = message
-        master.tell((self.me, term(k, self.context)))
+        master.tell((self.me, term(k, self.precision)))
 
 
 class _PiMaster(Role):

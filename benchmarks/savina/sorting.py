@@ -260,7 +260,7 @@ class QuickSort(Benchmark, key="quicksort", title="Quicksort", category="paralle
     def scaled(cls, budget: int) -> Self:
         """Fewer values, and a threshold that makes as many actors as the paper's."""
         values = capped(budget * 3, 1_000_000)
-        return cls(values, capped(values * 2_048 // 1_000_000, 2_048, 8))
+        return cls(values, capped(-(-values * 2_048 // 1_000_000), 2_048, 8))
 
     @property
     def messages(self) -> int:

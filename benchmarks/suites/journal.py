@@ -9,9 +9,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from understudy.benchmarks._scenario import Metric, Scenario, declare
+from understudy.benchmarks.peers.actors import Kit, overhead
 from understudy.benchmarks.peers.stores import STREAM, Store, events, store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from understudy.benchmarks._bench import Bench
 
 LIMIT = 60.0
@@ -243,6 +246,83 @@ def recovery(bench: Bench) -> None:
         last = journal.last_seq(STREAM)
     bench.check(last == bench.size, f"{last} of {bench.size} events are there after the crash")
     journal.close()
+
+
+# -- making room --
+
+SEGMENT = 250_000
+
+DROP = _journal(
+    "drop_segment", "dropping a segment of 250,000 events", size=SEGMENT, quick=SEGMENT,
+    metric=Metric.SECONDS, warm=False, rounds=1,
+    doc="Retention takes the oldest 250,000 events out without archiving them: the whole call, "
+    "with its look at what is still needed.",
+)  # fmt: skip
+CHURN = _journal(
+    "churn", "file after churn beside what lives in it", unit="segment", size=4, quick=2,
+    metric=Metric.SHARE, warm=False, rounds=1, limit=120.0,
+    doc="Four segments live; so many times another is filled and the oldest dropped. The file at "
+    "the end as a multiple of the file of the first four: LMDB's file never shrinks, so that what "
+    "was freed must be used again.",
+)  # fmt: skip
+LIVE = 4
+
+
+def _segments(place: Any, count: int) -> None:
+    for start in range(0, count * SEGMENT, BLOCK):
+        place.append(events(BLOCK, start))
+
+
+@DROP.on(OURS)
+def drop_segment(bench: Bench) -> None:
+    """Fill one segment and a little of the next, then keep the little."""
+    place: Any = store("relaxed", bench.directory)
+    _segments(place, 1)
+    place.append(events(BLOCK))
+    with bench.measure(items=1):
+        report = place.journal.retain(max_events=BLOCK, archive=False, force=True)
+    bench.note(dropped=report.dropped_events, segments=report.dropped_segments)
+    bench.check(report.dropped_segments >= 1, "no segment was dropped")
+    place.close()
+
+
+@CHURN.on(OURS)
+def churn(bench: Bench) -> None:
+    """Fill, then fill and drop in turns."""
+    place: Any = store("relaxed", bench.directory)
+    _segments(place, LIVE)
+    once = place.disk()
+    for _ in range(bench.size):
+        _segments(place, 1)
+        place.journal.retain(max_events=LIVE * SEGMENT, archive=False, force=True)
+    place.close()
+    bench.result(place.disk() / once)
+    bench.note(live=once, file=place.disk())
+
+
+OBSERVED = _journal(
+    "observed_append", "what metrics add to an append", size=20, metric=Metric.SHARE, warm=False,
+    doc="A hundred events in a transaction, metrics on against metrics off, in turns in one "
+    "process.",
+)  # fmt: skip
+
+
+@OBSERVED.on(OURS)
+def observed_append(bench: Bench) -> None:
+    """Append through the journals of two systems."""
+    from understudy.storage import NewEvent
+
+    def prepare(kit: Kit) -> Callable[[], object]:
+        journal = kit.system.journal
+        batch = events(100)
+
+        def run() -> None:
+            for _ in range(bench.size):
+                journal.append(STREAM, [NewEvent("moved", data) for data in batch])
+
+        return run
+
+    overhead(bench, prepare, directory=bench.directory)
 
 
 # -- side by side --

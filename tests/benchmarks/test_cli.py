@@ -1,0 +1,167 @@
+"""The command, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from understudy.benchmarks import Measurement, Results, _runner, cli
+
+SAMPLE = str(Path(__file__).with_name("sample.py"))
+
+
+@pytest.fixture
+def bench():
+    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
+
+
+@pytest.fixture
+def faked(monkeypatch):
+    """Measurements without child processes."""
+
+    def fake(step, options):
+        value = {"loop": 4e-8, "builtin": 1e-8}.get(step.peer, 1e-6)
+        return Measurement(step.scenario.name, step.peer, step.round, step.point, value,
+                           figures={"items": 1, "wall": value, "cpu": value})  # fmt: skip
+
+    monkeypatch.setattr(_runner, "take", fake)
+
+
+@pytest.mark.usefixtures("faked")
+def test_a_suite_name_alone_runs_it_and_prints_a_table(bench):
+    found = bench("sample", "--load", SAMPLE, "--scenario", "sum", "--rounds", "1")
+    assert found.exit_code == 0, found.output
+    assert "sample/sum  loop" in found.stdout
+    assert "0.25 × (1 round)" in found.stdout
+
+
+@pytest.mark.usefixtures("faked")
+def test_json_goes_to_stdout_and_nothing_else_does(bench):
+    found = bench("sample", "--scenario", "sum", "--rounds", "2", "--json")
+    assert len(json.loads(found.stdout)["measurements"]) == 4
+
+
+@pytest.mark.usefixtures("faked")
+def test_out_leaves_results_and_a_report_which_can_be_made_again(bench, tmp_path):
+    out = tmp_path / "out"
+    assert bench("sample", "--scenario", "sum", "--rounds", "1", "--out", str(out)).exit_code == 0
+    assert Results.load(out).measurements
+    (out / "report.md").unlink()
+    assert bench("report", str(out)).exit_code == 0
+    assert (out / "report.md").exists()
+
+
+@pytest.mark.usefixtures("faked")
+def test_two_runs_can_be_compared(bench, tmp_path):
+    for name in ("a", "b"):
+        bench("sample", "--scenario", "sum", "--rounds", "1", "--out", str(tmp_path / name))
+    found = bench("compare", str(tmp_path / "a"), str(tmp_path / "b" / "results.json"))
+    assert found.exit_code == 0
+    assert "sample/sum" in found.stdout
+    assert "+0 %" in found.stdout
+
+
+@pytest.mark.usefixtures("faked")
+def test_check_compares_with_the_committed_run_and_never_fails(bench, tmp_path, make):
+    before = make({("kernel/tell", "understudy"): [1.0] * 3, ("kernel/tell", "pykka"): [9.0] * 3})
+    before.save(tmp_path / "r.json")
+    found = bench("check", "--against", str(tmp_path / "r.json"))
+    assert found.exit_code == 0, found.output
+    assert "1 ratios compared, 1 fell by more than the noise" in found.stdout
+
+
+def test_a_failure_is_named_and_makes_the_exit_status_one(bench, monkeypatch):
+    monkeypatch.setattr(
+        _runner, "take",
+        lambda step, options: Measurement(step.scenario.name, step.peer, step.round, cause="it broke"),
+    )  # fmt: skip
+    found = bench("sample", "--scenario", "sum", "--rounds", "1")
+    assert found.exit_code == 1
+    assert "sample/sum · loop did not finish: it broke" in found.stdout
+
+
+def test_ctrl_c_is_status_130(bench, monkeypatch):
+    def interrupted(step, options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_runner, "take", interrupted)
+    assert bench("sample", "--scenario", "sum").exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nosuch"], "no scenario matches 'nosuch'"),
+        (["sample", "--scenario", "nosuch"], "no scenario matches 'nosuch'"),
+        (["sample", "--peers", "nosuch"], "no peer is called 'nosuch'"),
+        (["sample", "--pin", "x"], "--pin takes core numbers"),
+        (["sample", "--load", "nosuch.py"], "nosuch.py"),
+        (["compare", "no.json", "no.json"], "there is no such file"),
+        (["report", "nowhere"], "there is no such file"),
+        (["check", "--against", "no.json"], "there is no such file"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_a_word(bench, arguments, message):
+    found = bench(*arguments)
+    assert found.exit_code == 2
+    assert message in " ".join(found.stderr.split())
+
+
+def test_list_shows_scenarios_and_libraries(bench):
+    found = bench("list", "--load", SAMPLE)
+    assert "tell: send and go on" in found.stdout
+    assert "pykka" in found.stdout
+    assert "sample" in found.stdout
+
+
+def test_help_names_the_suites(bench):
+    assert "kernel, supervision, journal, sessions, savina or all" in " ".join(
+        bench("--help").stdout.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "peers"), [(None, None), ("none", ()), ("pykka, asyncio", ("pykka", "asyncio"))]
+)
+def test_peers_are_separated_by_commas(text, peers):
+    assert cli._peers(text) == peers
+
+
+@pytest.mark.parametrize(("text", "cores"), [(None, None), ("none", ()), ("0,1", (0, 1))])
+def test_cores_are_separated_by_commas(text, cores):
+    assert cli._cores(text) == cores
+
+
+def test_a_script_of_ones_own_is_the_whole_command(tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from understudy.benchmarks import Bench, main, scenario\n"
+        "@scenario('words/split', peers=('split',), unit='text', size=100)\n"
+        "def split(bench: Bench) -> None:\n"
+        "    'Splitting.'\n"
+        "    with bench.measure():\n"
+        "        for _ in range(bench.size): 'to be or not'.split()\n"
+        "if __name__ == '__main__':\n"
+        "    main()\n",
+        encoding="utf-8",
+    )
+    found = subprocess.run(
+        [sys.executable, str(script), "--rounds", "1", "--json"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    (measurement,) = json.loads(found.stdout)["measurements"]
+    assert measurement["scenario"] == "words/split"
+    listed = subprocess.run(
+        [sys.executable, str(script), "list"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "words/split" in listed.stdout
