@@ -45,6 +45,8 @@ def _dispatchers(system: ActorSystem) -> Any:
 
 
 def _journal(system: ActorSystem) -> Any:
+    if system.state == "stopped":
+        return HealthStatus.DOWN, "closed"
     stats = system.journal.stats()
     return HealthStatus.UP, f"position {getattr(stats, 'position', '?')}"
 

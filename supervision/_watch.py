@@ -249,11 +249,13 @@ class Detector(Actor):
         self.context.schedule_once(self._us_watcher.judge.next_in, _SWEEP)
 
     def on_receive(self, message: Any) -> Any:
-        """One sweep; the next is set only when it is done, so that sweeps never pile up."""
+        """One sweep; the next is set only when it is done, so that sweeps never pile up.
+
+        Any other message is answered with the number of sweeps so far.
+        """
         if message is _SWEEP:
             self.context.schedule_once(self._us_watcher.sweep(), _SWEEP)
-            return None
-        return super().on_receive(message)
+        return self._us_watcher.sweeps
 
 
 class Health(Actor):

@@ -176,6 +176,11 @@ class FakeRuntime:
         return cell
 
 
+def new_cell(*args: Any) -> Any:
+    """A fake cell, for places that want a ref."""
+    return FakeCell(*args)
+
+
 class Nobody:
     """The guardian of the owner: it only remembers."""
 
@@ -196,7 +201,7 @@ class World:
         self.clock = self.runtime.clock
         self.realm = Realm(self.runtime, lambda ref, error: self.runtime.fatal.append((ref, error)))
         self.above = Nobody()
-        self.owner: Any = FakeCell(self.runtime, object, "/user/sup", self.above)
+        self.owner: Any = new_cell(self.runtime, object, "/user/sup", self.above)
         self.owner.incarnation = 1
         self.outcome: list[BaseException | None] = []
         extra = {} if auto is None else {"auto_shutdown": auto}
@@ -228,7 +233,8 @@ class World:
 
     @property
     def gave_up(self) -> BaseException | None:
-        return self.owner.failed_with
+        error: BaseException | None = self.owner.failed_with
+        return error
 
 
 class Crowd:
@@ -239,7 +245,7 @@ class Crowd:
         self.clock = self.runtime.clock
         self.realm = Realm(self.runtime, lambda ref, error: self.runtime.fatal.append((ref, error)))
         self.above = Nobody()
-        self.owner: Any = FakeCell(self.runtime, object, "/user", self.above)
+        self.owner: Any = new_cell(self.runtime, object, "/user", self.above)
         self.owner.incarnation = 1
         self.family = DynamicFamily(
             self.realm,
