@@ -11,7 +11,6 @@ a restart. After more than three restarts in five seconds the supervisor gives u
 from __future__ import annotations
 
 import queue
-from typing import Any
 
 import understudy as us
 
@@ -62,8 +61,8 @@ def main() -> None:
 
         # Temporary: when Chat itself gives up, nobody starts it anew.
         chat = system.spawn(Chat, name="chat", restart=us.Restart.TEMPORARY)
-        store: us.ActorRef[Any] = system.lookup("/user/chat/store")
-        room: us.ActorRef[Any] = system.lookup("/user/chat/room")
+        store, room = system.lookup("/user/chat/store"), system.lookup("/user/chat/room")
+        assert store is not None and room is not None  # noqa: PT018  - both or neither
         print("children:", [info.id for info in chat.proxy().which_children().get(timeout=5.0)])
 
         store.ask("a first line", timeout=5.0)

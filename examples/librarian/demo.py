@@ -24,7 +24,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -36,6 +36,9 @@ from rich.console import Console  # noqa: E402  - after the path is set
 from rich.table import Table  # noqa: E402  - after the path is set
 
 from examples.librarian.demo_client import Client  # noqa: E402  - after the path is set
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 QUESTIONS = (
     "What does the with statement do?",
@@ -196,7 +199,7 @@ class Demo:
         """Return how many questions are asked in all."""
         return sum(len(client.questions) for client in self.clients)
 
-    async def _kill(self, number: int, tasks: list[asyncio.Future[None]]) -> None:
+    async def _kill(self, number: int, tasks: Sequence[asyncio.Future[None]]) -> None:
         """Wait until enough was answered and half the sessions are mid-answer, then kill -9."""
         # The last question of a session has a short answer; the long ones are the first three.
         quota = round(self.total * 0.75 * (number + 0.4) / (self.kills + 0.4))

@@ -134,7 +134,7 @@ class Client:
         if kind == "error":
             check.failed += 1
             check.notes.append(f"{message_id}: {frame}")
-            return frame.get("message_id", message_id) == message_id
+            return bool(frame.get("message_id", message_id) == message_id)
         if text != frame["message"]:
             check.torn += 1
             check.notes.append(f"{message_id}: {text[-60:]!r} is not {frame['message'][-60:]!r}")

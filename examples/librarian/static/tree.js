@@ -35,6 +35,9 @@ export class Tree {
   }
 
   show(picture) {
+    // In the first picture of a process nothing is news; an actor that is new in a
+    // later one and was restarted already began and fell between the two.
+    this.primed = this.last !== undefined && this.last.pid === picture.pid;
     this.last = picture;
     this.root.classList.remove("stale");
     const seen = new Set();
@@ -72,7 +75,7 @@ export class Tree {
     node.badge.hidden = restarts === 0;
     node.badge.textContent = `↻ ${restarts}`;
     node.badge.setAttribute("aria-label", `restarted ${counted(restarts, "time")}`);
-    if (node.restarts !== undefined && restarts > node.restarts) {
+    if (this.primed && restarts > (node.restarts ?? 0)) {
       node.item.classList.remove("flash");
       void node.item.offsetWidth; // begin the animation anew
       node.item.classList.add("flash");
