@@ -310,3 +310,23 @@ def open_core(
         if key is not None:
             _registry[key] = core
         return core
+
+
+def migrate(path: str, to: int, migrations: Any) -> int:
+    """Bring the layout of a closed journal to a schema number; returns the steps taken."""
+    with _opening(path) as known:
+        if known is not None:
+            raise JournalLocked(known.environment.path, "this process")
+        environment = Environment(path)
+        try:
+            txn = environment.begin()
+            try:
+                environment.open_db("meta", txn)
+                steps = _schema.upgrade(environment, txn, migrations, to)
+            except BaseException:
+                txn.abort()
+                raise
+            txn.commit()
+        finally:
+            environment.close()
+    return steps

@@ -39,7 +39,7 @@ except ImportError:  # pragma: no cover - Windows: LMDB's own writer mutex is al
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger("understudy.storage")
 
@@ -65,6 +65,8 @@ _environments: weakref.WeakSet[Environment] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     for environment in list(_environments):
         environment.forked = True
+        for hook in environment.fork_hooks:
+            hook()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -92,6 +94,7 @@ class Environment:
         map_size: int = DEFAULT_MAP_SIZE,
     ) -> None:
         self.forked = False
+        self.fork_hooks: list[Callable[[], None]] = []  # run in the child, before anything else
         self.readonly = readonly
         self.memory = path is None
         self._lock_fd: int | None = None
@@ -129,10 +132,14 @@ class Environment:
             else:
                 directory.mkdir(parents=True, exist_ok=True)
                 self._take_lock()
+                if not self.memory and not (directory / "data.mdb").exists():
+                    self._create(directory)
         except OSError as error:
             raise StorageUnavailable(
                 self.path, f"{error.strerror}; give a directory this process may write to"
             ) from error
+        except lmdb.Error as error:
+            raise self.translate(error) from error
         self._env = self._open(map_size)
         if self.memory:
             # The files live on as long as they are open, and a killed process leaves nothing.
@@ -140,6 +147,27 @@ class Environment:
                 with contextlib.suppress(FileNotFoundError):
                     (directory / name).unlink()
             directory.rmdir()
+
+    def _create(self, directory: pathlib.Path) -> None:
+        """Make the empty file under another name, flush it, and put it in place.
+
+        The engine writes the first meta pages without a flush: after a power cut a file made in
+        place could be there and not open.
+        """
+        fresh = directory / "new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        env = lmdb.open(str(fresh), map_size=1 << 20, max_dbs=1)
+        env.sync(True)
+        env.close()
+        (fresh / "data.mdb").replace(directory / "data.mdb")
+        shutil.rmtree(fresh)
+        for name in (directory, directory.parent):
+            fd = os.open(name, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     def _open(self, map_size: int) -> Any:
         while True:

@@ -56,8 +56,8 @@ class Subscription:
     def cancel(self) -> None:
         """End it. No callback runs after this returns, except the one it was called from."""
         self.cancelled = True
-        self._feed.remove(self)
         if not self._feed.forked:
+            self._feed.remove(self)
             with self._lock:
                 pass
 

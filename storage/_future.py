@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -14,6 +15,14 @@ T = TypeVar("T")
 log = logging.getLogger("understudy.storage")
 
 _lock_makers = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    global _lock_makers  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock_makers = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class CommitFuture(Generic[T]):

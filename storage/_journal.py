@@ -11,7 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from understudy.storage import _prepared
-from understudy.storage._core import Core, open_core
+from understudy.storage._core import Core, migrate, open_core
 from understudy.storage._cursors import Cursors
 from understudy.storage._environment import DEFAULT_MAP_SIZE
 from understudy.storage._errors import JournalClosed, JournalReadOnly
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from understudy.storage._frame import Codec
     from understudy.storage._future import CommitFuture
     from understudy.storage._record import AppendResult, NewEvent, Record, Snapshot
+    from understudy.storage._schema import Migration
     from understudy.storage._write import Write, WriteResult
     from understudy.storage._writer import CommitInfo, Durability
 
@@ -108,6 +109,7 @@ class Journal(Upkeep):
         encrypt: Callable[[str], str | None] | None = None,
         compress: Callable[[str], bool] | None = None,
         map_size: int = DEFAULT_MAP_SIZE,
+        migrations: Sequence[Migration] = (),
         **limits: Any,
     ) -> Journal:
         """Open the journal in a directory, which is made if it is missing.
@@ -134,6 +136,7 @@ class Journal(Upkeep):
             compress: whether a stream's payloads are compressed. Optional.
             map_size: bytes of address space, not of disk. Optional, default 1 TiB; it grows when
                 it is full.
+            migrations: steps to layouts of your own. Optional; the journal brings its own.
             limits: segment_events (250,000), segment_seconds (3600), checkpoint_events (50,000).
 
         Raises:
@@ -147,6 +150,7 @@ class Journal(Upkeep):
             durability=durability,
             clock=clock,
             map_size=map_size,
+            migrations=migrations,
             **limits,
         )
         return cls(
@@ -181,6 +185,18 @@ class Journal(Upkeep):
             clock=clock,
             sealer=Sealer(keys, encrypt, compress),
         )
+
+    @staticmethod
+    def migrate(path: str | os.PathLike[str], to: int, migrations: Sequence[Migration] = ()) -> int:
+        """Bring the layout of a closed journal up or down to a schema number; steps taken.
+
+        Make a backup first. All steps or none are applied.
+
+        Raises:
+            SchemaMismatch: a step is missing.
+            JournalLocked: somebody has it open.
+        """
+        return migrate(os.fspath(path), to, migrations)
 
     @property
     def path(self) -> str:

@@ -183,7 +183,6 @@ class Writer:
         self.broken: StorageError | None = None
         self._queue: queue.SimpleQueue[Work | Control | None] = queue.SimpleQueue()
         self._closing = False
-        self._submit_lock = threading.Lock()
         self._unsafe: list[_Commit] = []
         self._unflushed = False
         self._checkpoint_wanted = False
@@ -206,6 +205,7 @@ class Writer:
 
     def start(self) -> None:
         """Begin to write."""
+        self.environment.fork_hooks.append(self._forked)
         self._thread.start()
 
     @property
@@ -232,6 +232,10 @@ class Writer:
             self._refuse_late()
         return control.future
 
+    def _forked(self) -> None:
+        # A child has this object but not its thread; nothing may be queued there.
+        self._closing = True
+
     def _closed(self) -> StorageError:
         self.environment.check_fork()
         cause = "" if self.broken is None else str(self.broken)
@@ -252,11 +256,8 @@ class Writer:
 
     def stop(self, *, wait: bool = True) -> None:
         """Write what is queued, flush, index the tail, end the thread. Again does nothing."""
-        with self._submit_lock:
-            first = not self._closing
-            self._closing = True
-        if first:
-            self._queue.put(None)
+        self._closing = True
+        self._queue.put(None)
         if wait and not self.on_own_thread and not self.environment.forked:
             self._thread.join()
             self._drain_closed()
@@ -311,6 +312,10 @@ class Writer:
                 after = item
                 break
         self._commit(works)
+        if self.broken is not None:
+            if type(after) is Control:
+                after.future.set_exception(self._closed())
+            return False
         if after is None:
             self._finish()
             return False
@@ -514,6 +519,10 @@ class Writer:
             self.next_position = position
             self._undo = undo
             return False
+        except BaseException:
+            # The whole transaction will be undone: by what was changed first.
+            self._undo = {**self._undo, **undo}
+            raise
         for head, state in self._undo.items():
             undo.setdefault(head, state)
         self._undo = undo
