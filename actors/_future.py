@@ -199,7 +199,9 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
             before, strand.waiting = strand.waiting, callee
             if callee is not None and (cycle := find_cycle(strand, callee)):
                 strand.waiting = before
-                raise AskCycle(cycle)
+                error = AskCycle(cycle)
+                self._us_fail(error)  # so that the message is not handled after all
+                raise error
             if strand.pool is not None:
                 strand.pool.lend(strand)
         try:
@@ -304,7 +306,7 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
                 strand = local.strand
                 turn = None
                 if strand is not None and self._us_callee is not None:
-                    turn = _note_wait(strand, self._us_callee)
+                    turn = _note_wait(self, strand, self._us_callee)
                 try:
                     yield from waiter
                 except asyncio.CancelledError:
@@ -398,7 +400,7 @@ def _when_done(source: Any, callback: Callable[[Any], object]) -> None:
     threading.Thread(target=wait, daemon=True, name="understudy-join").start()
 
 
-def _note_wait(strand: Strand, callee: Any) -> Any:
+def _note_wait(future: Future[Any], strand: Strand, callee: Any) -> Any:
     """Publish that the coroutine handler running here waits for `callee`; refuse a cycle."""
     cell = strand.current
     turn = cell._us_turn_here() if cell is not None else None
@@ -408,7 +410,9 @@ def _note_wait(strand: Strand, callee: Any) -> Any:
     cycle = find_cycle(turn, callee)
     if cycle:
         turn.discard_wait(callee)
-        raise AskCycle(cycle)
+        error = AskCycle(cycle)
+        future._us_fail(error)
+        raise error
     return turn
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import threading
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from understudy.actors._cell import (
     STARTING,
     SUSPENDED,
     Cell,
+    _RLock,
 )
 from understudy.actors._envelope import StopRequest, TimerDue, WatchNotice, message_of
 from understudy.actors._errors import ActorDeadError, Ignore
@@ -94,9 +94,11 @@ class LivingCell(Cell):
         with self._us_rt.lock:
             if self._us_phase == CLOSED or (turn is not None and not self._us_in_turn(turn)):
                 return False
-            self._us_take_away()
+            envelopes = self._us_take_away()
             self._us_phase = SUSPENDED
         self._us_odd = True
+        for envelope in envelopes:
+            self._us_fail_reply(envelope)
         return True
 
     def _us_in_turn(self, turn: Any) -> bool:
@@ -106,10 +108,11 @@ class LivingCell(Cell):
         extra = self._us_extra
         return extra is not None and turn in extra.turns
 
-    def _us_take_away(self) -> None:
+    def _us_take_away(self) -> list[Any]:
+        """Give the cell a new lock; returns what was being handled, to be failed."""
         owner = self._us_owner
-        envelope = self._us_current_envelope() if owner is not None else None
-        self._us_lock = threading.RLock()
+        envelopes = [self._us_current_envelope()] if owner is not None else []
+        self._us_lock = _RLock()
         self._us_owner = None
         self._us_idle = False
         replace = getattr(self._us_submit.__self__, "replace", None)  # type: ignore[attr-defined]
@@ -123,12 +126,11 @@ class LivingCell(Cell):
         if extra is not None:
             turns, extra.turns = extra.turns, []
             for turn in turns:
-                self._us_fail_reply(turn.envelope)
+                envelopes.append(turn.envelope)
                 turn.abandon()
-        if envelope is not None:
-            self._us_fail_reply(envelope)
         if owner is not None and owner is not local.strand:
             self._us_rt.fenced(owner)
+        return envelopes
 
     def _us_current_envelope(self) -> Any:
         """The item this actor is handling now, also where others run on top of it."""
@@ -156,12 +158,15 @@ class LivingCell(Cell):
                 return
             owner = self._us_owner
             extra = self._us_extra
+            envelopes: list[Any] = []
             if (owner is not None and owner is not local.strand) or (extra and extra.turns):
-                self._us_take_away()
+                envelopes = self._us_take_away()
             self._us_phase = CLOSED
             self._us_gate = DEAD
             incarnation = self._us_incarnation
         self._us_odd = True
+        for envelope in envelopes:
+            self._us_fail_reply(envelope)
         self._us_inline = False
         self._us_fast = False
         self._us_actor = None
@@ -184,6 +189,9 @@ class LivingCell(Cell):
         self._us_guardian.child_closed(self, reason)
         for future in stoppers:
             future._us_resolve(True)
+        finish = getattr(self._us_submit.__self__, "finish", None)  # type: ignore[attr-defined]
+        if finish is not None:
+            finish()
         if self._us_queue or (extra is not None and extra.stash):
             lock = self._us_lock
             if self._us_owner is None and lock.acquire(False):
@@ -270,14 +278,17 @@ class LivingCell(Cell):
             self._us_started()
 
     def _us_start_hooks(self, actor: Any) -> Any:
-        extra = self._us_extra
-        context = extra.context if extra is not None else None
         recover = getattr(actor, "_us_recover", None)
         if recover is not None:
             recover()
-        if context is None:
-            return actor.on_start()
-        return context.run(actor.on_start)
+        return self._us_in_context(actor.on_start)
+
+    def _us_in_context(self, hook: Any, *args: Any) -> Any:
+        """Call a hook with the actor's own context variables."""
+        extra = self._us_extra
+        if extra is None or extra.context is None or extra.context is extra.entered:
+            return hook(*args)
+        return extra.context.run(hook, *args)
 
     def _us_started(self) -> None:
         self._us_phase = OPEN
@@ -348,7 +359,9 @@ class LivingCell(Cell):
         if failure.phase != "interrupt":
             self._us_leave(failure)
             try:
-                result = actor.on_failure(type(error), error, error.__traceback__)
+                result = self._us_in_context(
+                    actor.on_failure, type(error), error, error.__traceback__
+                )
             except Exception as second:
                 logger.exception("Unhandled exception in %s:", self)
                 second.__context__ = None
@@ -425,10 +438,8 @@ class LivingCell(Cell):
         envelope, strand.envelope = strand.envelope, None
         strand.turns += 1
         self._us_rt.count_hook()
-        extra = self._us_extra
-        context = extra.context if extra is not None else None
         try:
-            result = actor.on_stop() if context is None else context.run(actor.on_stop)
+            result = self._us_in_context(actor.on_stop)
         except Exception as error:
             if self._us_lock is lock:
                 self._us_stop_raised(error)

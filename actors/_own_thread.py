@@ -68,9 +68,14 @@ class OwnThread:
             owner_lock = cell._us_lock
             cell._us_run(strand)
             if cell._us_phase == CLOSED and not cell._us_queue:
-                return
+                return  # what is sent from now on starts a thread of its own, to be accounted for
             if cell._us_lock is not owner_lock:  # fenced: another thread serves it now
                 return
+
+    def finish(self) -> None:
+        """The actor is closed: let an idle thread look, and end."""
+        if self._started:
+            self._wake.release()
 
     def replace(self) -> OwnThread:
         """A fresh thread for the actor, whose old one does not come back."""

@@ -454,7 +454,10 @@ class ActorRef(LivingCell, Generic[A]):
             self._us_queue.append(item)
             if self._us_idle:
                 self._us_idle = False
-                self._us_submit(self)
+                if block and (deadline is None or self._us_info.inline):
+                    self._us_serve(future)  # here, before a worker is woken for nothing
+                if future._us_done is None:
+                    self._us_submit(self)
         if not block:
             return future
         if deadline is None:

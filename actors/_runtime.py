@@ -137,7 +137,7 @@ class Runtime:
         self.system = system
         self.journal: Any = None
         self.realm: Any = None
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.stream = EventStream()
         self.paths: dict[str, ActorRef[Any]] = {}
         self.families: dict[Any, Family] = {}
@@ -156,7 +156,7 @@ class Runtime:
         self.children_of: Callable[[Any], Sequence[Any]] = _no_children
         self._counted = 0
         self._hooks = 0
-        self._count_lock = threading.Lock()
+        self._count_lock = threading.RLock()  # a strand's finalizer may come at any point
         self._dispatcher_lock = threading.Lock()
         self.dispatchers: dict[str, Any] = {
             "pool": Pool(self, "pool", threads=threads, max_threads=max_threads),
