@@ -66,6 +66,7 @@ class JournalHandle:
     def __init__(self) -> None:
         self._journal: Journal | None = None
         self._broken: Journal | None = None
+        self._kept: Journal | None = None
         #: Called with the error when the journal has closed itself: its owner's cue to reopen it.
         self.on_lost: Callable[[BaseException], object] | None = None
         self._back = threading.Condition()
@@ -108,12 +109,21 @@ class JournalHandle:
             unhook()
         return journal
 
+    def keep(self, journal: Journal) -> None:
+        """Hold a journal that must not be closed until somebody attaches it again."""
+        self._kept = journal
+
+    def take_kept(self) -> Journal | None:
+        """What `keep` was given; None if it was nothing."""
+        journal, self._kept = self._kept, None
+        return journal
+
     def close(self, cause: BaseException | None = None) -> None:
         """Close for good: the journal, if there is one, and every call that waits for one.
 
         Closing twice is harmless.
         """
-        journal = self.detach()
+        journal = self.detach() or self.take_kept()
         error = cause or JournalClosed("journal of the system", "the system has stopped")
         with self._back:
             if self._ended is None:
