@@ -57,6 +57,22 @@ class InvalidMessageId(SessionError, ValueError):
         super().__init__(f"message_id {message_id!r} is not valid: {reason}")
 
 
+class InvalidClient(SessionError, ValueError):
+    """A client's name that cannot be kept.
+
+    Attributes:
+        client: What was given.
+        reason: What is wrong with it.
+    """
+
+    code = "bad_client"
+
+    def __init__(self, client: Any, reason: str) -> None:
+        self.client = client
+        self.reason = reason
+        super().__init__(f"client {client!r} is not valid: {reason}")
+
+
 class InvalidText(SessionError, ValueError):
     """A message whose text or data cannot be kept.
 

@@ -1,0 +1,136 @@
+"""Agents: actors that answer the messages of a session, piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from understudy.actors import Actor, Heartbeat
+from understudy.agents._errors import AgentCrash
+from understudy.agents._turn_context import Outcome, TurnContext
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from understudy.agents._message import Message
+
+#: Seconds a turn may wait for something outside before the agent counts as frozen.
+TURN_LEASE = 120.0
+
+
+class Crash:
+    """A message that makes an agent fail (`SessionHost.crash`)."""
+
+
+class Respond:
+    """A turn to be answered."""
+
+    def __init__(self, context: TurnContext) -> None:
+        self.context = context
+
+
+class Agent(Actor):
+    """Answers the messages of one session, one after the other.
+
+    Each session has an agent of its own, supervised by the session: what it keeps in its attributes
+    lasts until it restarts, what it said lasts for ever. It runs on the event loop of the system's
+    asyncio dispatcher, which it shares: what blocks for long belongs into ``asyncio.to_thread``.
+
+    If it raises, it is restarted and its turn is taken up again, up to ``sessions.max_attempts``
+    times; then the turn ends with an error frame, and the next one begins.
+
+    Example::
+
+        class Echo(us.Agent):
+            async def respond(self, message, turn):
+                for word in message.text.split():
+                    yield word + " "
+    """
+
+    dispatcher = "asyncio"
+    heartbeat = Heartbeat(timeout=4.0, on_frozen="restart", lease=TURN_LEASE)
+
+    resumable: ClassVar[bool] = False
+    """Whether `respond` can go on in the middle of an answer.
+
+    After a crash a resumable agent is called with ``turn.sent``, the text the client has already,
+    and yields only the rest. Any other agent begins anew, after a `retry` frame that tells the
+    client to drop the partial text.
+    """
+
+    def respond(self, message: Message, turn: TurnContext) -> AsyncIterator[str | dict[str, Any]]:
+        """Answer `message`: an async generator that yields text as it comes.
+
+        A dict that is yielded is merged into the `data` of the final frame (sources, for example).
+        An ``async def`` that returns its text at once will do, too. It runs on the event loop of
+        the agent's dispatcher.
+
+        Args:
+            message: `text`, `id` and `data` of the question.
+            turn: The session's history, effects, cancellation, deadline.
+        """
+        raise NotImplementedError(
+            f"{type(self).__qualname__} needs: async def respond(self, message, turn)"
+        )
+
+    async def on_receive(self, message: Any) -> Any:
+        """Answer a turn. An agent with messages of its own passes the others on to this one."""
+        if isinstance(message, Respond):
+            await self._us_respond(message.context)
+            return None
+        if isinstance(message, Crash):
+            raise AgentCrash
+        raise TypeError(
+            f"{type(self).__qualname__} answers turns of its session, not {message!r}; override "
+            "on_receive and pass what is not yours to super()"
+        )
+
+    async def _us_respond(self, turn: TurnContext) -> None:
+        # A task of our own, so that a turn can be cancelled while it waits.
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._us_drive(turn))
+        if not turn.begin(
+            self.actor_ref._us_incarnation, lambda: loop.call_soon_threadsafe(task.cancel)
+        ):
+            task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            if turn.crashing:
+                crash = AgentCrash()
+                turn.finish(Outcome(error=crash))
+                raise crash from None
+            if turn.cancelled:
+                turn.finish(Outcome(cancelled=True))
+                return
+            task.cancel()
+            turn.finish(Outcome(error=asyncio.CancelledError("the agent was stopped")))
+            raise
+        except BaseException as error:
+            if turn.cancelled:
+                turn.finish(Outcome(cancelled=True))
+            else:
+                turn.finish(Outcome(error=error))
+            raise
+        turn.finish(Outcome(cancelled=turn.cancelled))
+
+    async def _us_drive(self, turn: TurnContext) -> None:
+        answer: Any = self.respond(turn.message, turn)
+        if hasattr(answer, "__aiter__"):
+            async with contextlib.aclosing(answer):
+                async for piece in answer:
+                    turn.yielded(piece)
+                    if turn.cancelled:
+                        return
+                    if turn.ahead:
+                        await turn.room()
+        elif hasattr(answer, "__await__"):
+            piece = await answer
+            if piece is not None:
+                turn.yielded(piece)
+        else:
+            raise TypeError(
+                f"{type(self).__qualname__}.respond() must be an async generator "
+                f"(async def with yield), not return {type(answer).__name__}"
+            )
