@@ -210,8 +210,8 @@ class Selection:
     ) -> None:
         if limit is not None and limit < 0:
             raise ValueError(f"limit is {limit}: use 0 or more, or None for all")
-        self.types = None if types is None else frozenset(_texts(types, "types"))
-        self.topics = None if topics is None else frozenset(_texts(topics, "topics"))
+        self.types = None if types is None else _texts(types)
+        self.topics = None if topics is None else _texts(topics)
         self.since = None if since is None else micros(since, "since")
         self.until = None if until is None else micros(until, "until")
         self.priority = priority
@@ -231,10 +231,9 @@ class Selection:
         return self.topics is None or not self.topics.isdisjoint(topics)
 
 
-def _texts(value: Iterable[str], what: str) -> Iterable[str]:
-    if isinstance(value, str):
-        raise TypeError(f"{what} is the text {value!r}: use a list of texts, as [{value!r}]")
-    return value
+def _texts(value: Iterable[str]) -> frozenset[str]:
+    """The names; a single text is one name."""
+    return frozenset((value,) if isinstance(value, str) else value)
 
 
 class Fetch(Protocol):

@@ -263,6 +263,15 @@ class AdapterDetailsContract(ContractBase):
         adapter.initialize()
         assert adapter.get("k") == 1
 
+    def test_a_with_block_opens_and_closes_the_store(self, adapter: Any) -> None:
+        adapter.close()
+        with adapter as opened:
+            opened.set("k", 1)
+        with pytest.raises(StorageError):
+            adapter.get("k")
+        adapter.initialize()
+        assert adapter.get("k") == 1
+
     def test_created_at_is_kept_and_updated_at_moves(
         self, adapter: StorageAdapter, clock: ContractClock
     ) -> None:

@@ -150,6 +150,39 @@ class JournalContract(ContractBase):
         assert journal.streams() == []
         assert journal.append("s", [NewEvent("a", 1)]).last_seq == 1
 
+    @pytest.mark.parametrize(
+        "event",
+        [
+            NewEvent("", 1),
+            NewEvent(7, 1),  # type: ignore[arg-type] # the point
+            NewEvent("a", 1, priority="high"),  # type: ignore[arg-type] # the point
+            NewEvent("a", 1, topics="one text"),
+            NewEvent("a", 1, version=0),
+            NewEvent("a", {"n": 2**70}),
+            NewEvent("a", 1, metadata={"x": object()}),
+        ],
+    )
+    def test_an_event_that_makes_no_sense_is_refused_and_named(
+        self, journal: JournalStore, event: NewEvent
+    ) -> None:
+        with pytest.raises(BadEvent) as error:
+            journal.append("s", [NewEvent("good", 1), event])
+        assert (error.value.stream, error.value.index) == ("s", 1)
+        assert journal.last_seq("s") == 0
+
+    def test_a_batch_with_the_same_id_twice_is_refused(self, journal: JournalStore) -> None:
+        with pytest.raises(StorageError):
+            journal.append("s", [NewEvent("a", 1, id="i"), NewEvent("b", 2, id="i")])
+        assert journal.last_seq("s") == 0
+
+    def test_an_empty_name_of_a_stream_is_refused(self, journal: JournalStore) -> None:
+        with pytest.raises((ValueError, StorageError)):
+            journal.append("", [NewEvent("a", 1)])
+
+    def test_a_limit_below_nothing_is_refused(self, ten: JournalStore) -> None:
+        with pytest.raises(ValueError, match="limit"):
+            list(ten.read("s", limit=-1))
+
     # --- repeats ------------------------------------------------------------------------
 
     def test_a_repeat_of_known_ids_succeeds_without_a_write(self, journal: JournalStore) -> None:
@@ -271,6 +304,7 @@ class JournalContract(ContractBase):
         assert payloads(journal.read("s", types=["a"])) == [1, 3]
         assert payloads(journal.read("s", types=["a", "c"], limit=2)) == [1, 3]
         assert payloads(journal.read("s", types=["a", "c"], reverse=True, limit=2)) == [4, 3]
+        assert payloads(journal.read("s", types="a")) == [1, 3]
         assert payloads(journal.read("s", types=[])) == []
         assert payloads(journal.read("s", topics=["y"])) == [2, 3]
         assert payloads(journal.read("s", topics=["y"], limit=1)) == [2]
@@ -402,6 +436,21 @@ class JournalContract(ContractBase):
         assert journal.restore(records) == 2
         assert [told(r) for r in journal.read("old")] == [told(r) for r in records]
         assert journal.append("old", numbered(1, 6), expected_seq=45).first_seq == 46
+
+    def test_a_restore_into_a_stream_that_was_closed_for_ever_is_refused(
+        self, ten: JournalStore, clock: ContractClock
+    ) -> None:
+        ten.delete("s", tombstone=True)
+        now = datetime.fromtimestamp(clock(), UTC)
+        record = Record.of(position=1, stream="s", seq=11, type="a", timestamp=now, id="i")
+        with pytest.raises(StreamTombstoned):
+            ten.restore([record])
+
+    def test_a_restore_passes_over_what_was_dropped_here(self, ten: JournalStore) -> None:
+        records = list(ten.read("s"))
+        ten.truncate("s", 5)
+        assert ten.restore(records) == 0
+        assert [r.seq for r in ten.read("s")] == [5, 6, 7, 8, 9, 10]
 
     def test_a_restore_that_contradicts_what_is_there_is_refused(
         self, journal: JournalStore, clock: ContractClock

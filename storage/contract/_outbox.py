@@ -88,6 +88,26 @@ class OutboxContract(ContractBase):
         assert again is not None
         assert again.attempts == 2
 
+    def test_a_lease_that_is_over_from_the_start_is_refused(self, outbox: OutboxStore) -> None:
+        (number,) = outbox.add([mail(1)])
+        with pytest.raises(ValueError, match="lease"):
+            outbox.claim(number, 0)
+
+    def test_an_earlier_epoch_gets_nothing(self, outbox: OutboxStore, clock: ContractClock) -> None:
+        (number,) = outbox.add([mail(1)])
+        outbox.claim(number, 30, epoch=5)
+        clock.advance(60)
+        assert outbox.claim(number, 30, epoch=4) is None
+
+    def test_a_failure_after_the_completion_changes_nothing(self, outbox: OutboxStore) -> None:
+        (number,) = outbox.add([mail(1)])
+        outbox.claim(number, 30)
+        outbox.complete(number, "done")
+        outbox.fail(number, "late")
+        effect = outbox.get(number)
+        assert effect is not None
+        assert (effect.status, effect.result) == ("completed", "done")
+
     def test_a_completed_effect_is_over(self, outbox: OutboxStore, clock: ContractClock) -> None:
         (number,) = outbox.add([mail(1)])
         outbox.claim(number, 30)

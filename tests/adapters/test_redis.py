@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from understudy.storage import NewEvent, WrongExpectedSeq
-from understudy.storage._protocols import ListOptions
+from understudy.storage._protocols import ListOptions, SessionSort
 from understudy.storage.adapters import MissingDriver, RedisAdapter, StoreFailed
 from understudy.storage.contract import ContractClock, StorageContract
 
@@ -116,7 +116,8 @@ def test_sessions_of_an_agent_are_sorted_by_any_field(make, clock):
         store.save_session(name, 1, active_agent="echo")
         clock.advance(1)
     store.save_session("x", 1, active_agent="other")
-    for sort, expected in (("id", "abc"), ("created_at", "cab"), ("updated_at", "cab")):
+    orders: dict[SessionSort, str] = {"id": "abc", "created_at": "cab", "updated_at": "cab"}
+    for sort, expected in orders.items():
         options = ListOptions(active_agent="echo", sort=sort)
         assert store.list_sessions(options) == list(expected)
 
