@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from understudy.cli._journal_look import NoActorClass
 from understudy.cli._journal_open import NoJournal, NoStream
 from understudy.storage import NewEvent
 
@@ -243,3 +244,60 @@ def test_the_help_names_all_commands(run):
     for name in ("ls", "tail", "show", "replay", "stats", "export", "import", "backup", "verify",
                  "prune", "archive", "streams", "types"):  # fmt: skip
         assert name in text
+
+
+# --- an actor as it was ---------------------------------------------------------------------
+
+OFFICE = """
+from dataclasses import dataclass
+import understudy as us
+
+@us.event("cli-test.deposited")
+@dataclass(frozen=True)
+class Deposited:
+    amount: int
+
+class Account(us.PersistentActor):
+    def __init__(self):
+        super().__init__()
+        self.balance = 0
+    def apply(self, event):
+        self.balance += event.amount
+
+class Summed(Account):
+    def snapshot(self):
+        return self.balance
+    def restore(self, state):
+        self.balance = state
+"""
+
+
+@pytest.fixture
+def history(run, journal, tmp_path, monkeypatch):
+    """Three deposits, and a file with the classes of the actors that made them."""
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    (tmp_path / "office_of_the_cli_test.py").write_text(OFFICE)
+    journal.append("cash", [NewEvent("cli-test.deposited", {"amount": n}) for n in (1, 10, 100)])
+    return run
+
+
+def test_replay_into_an_actor_prints_what_it_knew(history):
+    def state(name, *arguments):
+        target = f"office_of_the_cli_test.py:{name}"
+        return history.json("replay", "cash", "--actor", target, *arguments)
+
+    assert state("Account") == {"stream": "cash", "seq": 3, "state": {"balance": 111}}
+    assert state("Account", "--until-seq", "2") == {
+        "stream": "cash",
+        "seq": 2,
+        "state": {"balance": 11},
+    }
+    assert state("Summed", "--until-seq", "1")["state"] == 1
+    text = history("replay", "cash", "--actor", "office_of_the_cli_test.py:Account")
+    assert "balance  111" in text
+    with pytest.raises(NoActorClass, match="no subclass of PersistentActor"):
+        state("Deposited")
+
+
+def test_replay_into_an_actor_needs_a_stream(history):
+    assert "needs the stream" in history("replay", "--actor", "x:Y", code=2)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import queue
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from understudy.cli import _journal_archive, _journal_care
+from understudy.cli import _journal_archive, _journal_care, _journal_look
 from understudy.cli._journal_open import (
     AsJson,
     DataDir,
@@ -19,6 +18,7 @@ from understudy.cli._journal_open import (
     Topics,
     Types,
     Until,
+    chosen_priority,
     known,
     reading,
     times,
@@ -26,14 +26,12 @@ from understudy.cli._journal_open import (
 from understudy.cli._output import (
     EventPrinter,
     examples,
-    jsonable,
     local_time,
     print_facts,
     print_json,
     print_table,
     size,
 )
-from understudy.storage._transfer import to_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -248,7 +246,7 @@ def tail(
         wanted: dict[str, Any] = {
             "types": event_types,
             "topics": topics,
-            "priority": _priority(priority),
+            "priority": chosen_priority(priority),
         }
         last = (
             found.read_all(limit=lines, reverse=True, until_position=end, **wanted)
@@ -275,107 +273,6 @@ def _follow(
                 if subscription.failed is not None:
                     raise subscription.failed from None
                 continue
-            printer.print(record)
-
-
-def _priority(text: str | None) -> str | None:
-    if text not in (None, "critical", "normal"):
-        raise typer.BadParameter(f"{text!r} is no priority: use critical or normal")
-    return text
-
-
-@app.command(
-    epilog=examples(
-        "understudy journal show 1024",
-        "understudy journal show session:ada:echo:t1 17",
-    )
-)
-def show(
-    place: Annotated[
-        str, typer.Argument(help="A global position, or with SEQ the name of a stream.")
-    ],
-    seq: Annotated[int | None, typer.Argument(help="The seq in that stream.")] = None,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print one event in full."""
-    with reading(data_dir) as found:
-        record: Record | None
-        if seq is not None:
-            records = found.read(known(found, place), after=max(seq - 1, 0), until_seq=seq)
-            record = next(iter(records), None)
-            where = f"no event {seq} in stream {place!r}: it holds {_range(found, place)}"
-        elif place.isdecimal():
-            record = found.record_at(int(place))
-            where = f"no event at position {place}: the last is {found.last_position()}"
-        else:
-            known(found, place)
-            raise typer.BadParameter(
-                f"which event of {place!r}? Give its seq: {_range(found, place)}"
-            )
-        if record is None:
-            raise typer.BadParameter(where)
-        if as_json:
-            print(to_line(record))
-            return
-        data = record.to_dict()
-        for name in ("payload", "metadata"):
-            data[name] = json.dumps(jsonable(data[name]), ensure_ascii=False, indent=2)
-    data["timestamp"] = f"{local_time(record.timestamp)} ({record.timestamp.isoformat()})"
-    data["topics"] = ", ".join(record.topics)
-    print_facts(data.items())
-
-
-def _range(journal: Journal, stream: str) -> str:
-    first, last = journal.first_seq(stream), journal.last_seq(stream)
-    return f"{first} to {last}" if first <= last else "no events any more"
-
-
-@app.command(
-    epilog=examples(
-        "understudy journal replay session:ada:echo:t1",
-        "understudy journal replay account:ada --until-seq 40",
-        "understudy journal replay --type step.failed --type tool.failed --since 1h --limit 100",
-    )
-)
-def replay(
-    stream: Annotated[str | None, typer.Argument(help="Only this stream; all if absent.")] = None,
-    after: Annotated[
-        int, typer.Option(min=0, help="Begin behind this seq (without a stream: position).")
-    ] = 0,
-    until_seq: Annotated[
-        int | None, typer.Option(help="End with this seq (without a stream: position).")
-    ] = None,
-    since: Since = None,
-    until: Until = None,
-    event_types: Types = None,
-    topics: Topics = None,
-    priority: Priority = None,
-    limit: Annotated[int | None, typer.Option(min=0, help="At most so many.")] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="Newest first.")] = False,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print the events in the order in which they were written."""
-    begin, end = times(since, until)
-    wanted: dict[str, Any] = {
-        "after": after,
-        "types": event_types,
-        "topics": topics,
-        "since": begin,
-        "until": end,
-        "priority": _priority(priority),
-        "limit": limit,
-        "reverse": reverse,
-    }
-    with reading(data_dir) as found:
-        records = (
-            found.read_all(until_position=until_seq, **wanted)
-            if stream is None
-            else found.read(known(found, stream), until_seq=until_seq, **wanted)
-        )
-        printer = EventPrinter(as_json=as_json, one_stream=stream is not None)
-        for record in records:
             printer.print(record)
 
 
@@ -411,6 +308,19 @@ def stats(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     )
 
 
+app.command(
+    epilog=examples(
+        "understudy journal show 1024",
+        "understudy journal show session:ada:echo:t1 17",
+    )
+)(_journal_look.show)
+app.command(
+    epilog=examples(
+        "understudy journal replay session:ada:echo:t1",
+        "understudy journal replay --type step.failed --type tool.failed --since 1h --limit 100",
+        "understudy journal replay account:ada --until-seq 40 --actor office:Account",
+    )
+)(_journal_look.replay)
 app.command(
     epilog=examples(
         "understudy journal export events.jsonl",

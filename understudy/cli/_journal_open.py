@@ -126,7 +126,7 @@ def writing(data_dir: Path | None, *, make: bool = False) -> Journal:
     try:
         return Journal.open(path)
     except JournalLocked as error:
-        raise JournalBusy(path, error.owner) from error
+        raise JournalBusy(path, error.owner) from None
 
 
 def known(journal: Journal, stream: str) -> str:
@@ -148,3 +148,10 @@ def times(since: str | None, until: str | None) -> Iterator[dt.datetime | None]:
     now = dt.datetime.now(dt.UTC)
     for text in (since, until):
         yield None if text is None else moment(text, now)
+
+
+def chosen_priority(text: str | None) -> str | None:
+    """The priority, if it is one."""
+    if text not in (None, "critical", "normal"):
+        raise typer.BadParameter(f"{text!r} is no priority: use critical or normal")
+    return text
