@@ -7,7 +7,6 @@ import pickle
 import pytest
 
 from understudy.storage import StorageError
-from understudy.storage._migrate import MigrationIncomplete, MigrationRefused
 from understudy.storage._protocols import ListOptions
 from understudy.storage.adapters import (
     BadStorageUrl,
@@ -16,6 +15,7 @@ from understudy.storage.adapters import (
     StoreFailed,
     StoreInUse,
 )
+from understudy.storage.adapters._migrate import MigrationIncomplete, MigrationRefused
 
 
 @pytest.mark.parametrize(

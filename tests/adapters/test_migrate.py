@@ -8,12 +8,6 @@ from datetime import UTC, datetime
 import pytest
 
 from understudy.storage._errors import StorageError
-from understudy.storage._migrate import (
-    MigrationIncomplete,
-    MigrationProgress,
-    MigrationRefused,
-    migrate,
-)
 from understudy.storage._protocols import Storage
 from understudy.storage._record import NewEvent, Record, Shredded
 from understudy.storage._write import NewEffect
@@ -24,6 +18,12 @@ from understudy.storage.adapters import (
     PostgresAdapter,
     RedisAdapter,
     SQLiteAdapter,
+)
+from understudy.storage.adapters._migrate import (
+    MigrationIncomplete,
+    MigrationProgress,
+    MigrationRefused,
+    migrate,
 )
 from understudy.storage.contract import ContractClock
 

@@ -10,8 +10,6 @@ import pytest
 
 from understudy.storage._errors import StorageError
 from understudy.storage._protocols import Storage
-from understudy.storage._url import SessionsWillNotPersist, open_storage, redacted
-from understudy.storage._url import make_storage as typed_make_storage
 from understudy.storage.adapters import (
     BadStorageUrl,
     FileSystemAdapter,
@@ -21,6 +19,8 @@ from understudy.storage.adapters import (
     RedisAdapter,
     SQLiteAdapter,
 )
+from understudy.storage.adapters._url import SessionsWillNotPersist, open_storage, redacted
+from understudy.storage.adapters._url import make_storage as typed_make_storage
 
 
 def make_storage(url: str) -> Any:

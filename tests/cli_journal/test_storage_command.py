@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from understudy.storage import Journal, NewEvent, StorageError
-from understudy.storage._migrate import MigrationRefused
-from understudy.storage._url import open_storage
+from understudy.storage.adapters._migrate import MigrationRefused
+from understudy.storage.adapters._url import open_storage
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from understudy.storage import NewEvent
-from understudy.storage._url import open_storage
+from understudy.storage.adapters._url import open_storage
 
 pty = pytest.importorskip("pty", reason="this system has no pseudo terminals")
 

@@ -9,11 +9,11 @@ import typer
 
 from understudy.cli._output import examples, print_facts, print_json, print_table, size
 from understudy.cli._progress import progress
-from understudy.storage._migrate import MigrationRefused, migrate
-from understudy.storage._url import open_storage, redacted
+from understudy.storage.adapters._migrate import MigrationRefused, migrate
+from understudy.storage.adapters._url import open_storage, redacted
 
 if TYPE_CHECKING:
-    from understudy.storage._migrate import MigrationProgress
+    from understudy.storage.adapters._migrate import MigrationProgress
 
 app = typer.Typer(
     no_args_is_help=True,

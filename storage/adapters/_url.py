@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from understudy.storage._errors import StorageError
-from understudy.storage.adapters import (
-    BadStorageUrl,
-    FileSystemAdapter,
-    LmdbAdapter,
-    MemoryAdapter,
-    PostgresAdapter,
-    RedisAdapter,
-    SQLiteAdapter,
-    StoreFailed,
-)
+from understudy.storage.adapters._errors import BadStorageUrl, StoreFailed
+from understudy.storage.adapters._filesystem import FileSystemAdapter
+from understudy.storage.adapters._lmdb import LmdbAdapter
+from understudy.storage.adapters._memory import MemoryAdapter
+from understudy.storage.adapters._postgres import PostgresAdapter
+from understudy.storage.adapters._redis import RedisAdapter
+from understudy.storage.adapters._sqlite import SQLiteAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
