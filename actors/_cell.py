@@ -65,6 +65,7 @@ PLAIN: Final = frozenset(
 )
 """Results that are surely neither futures nor coroutines, so that no further look is needed."""
 
+SPECIAL = _handle.SPECIAL
 _RLock = threading.RLock().__class__
 """The lock itself, without the function that chooses it."""
 _running_loop = asyncio._get_running_loop
@@ -147,7 +148,7 @@ class Cell(pykka.ActorRef[Any]):
         "_us_phase",
         "_us_queue",
         "_us_rt",
-        "_us_serving",
+        "_us_inlined",
         "_us_stoppers",
         "_us_submit",
         "actor_class",
@@ -175,7 +176,7 @@ class Cell(pykka.ActorRef[Any]):
     _us_phase: int
     _us_queue: list[Any]
     _us_rt: Runtime
-    _us_serving: bool
+    _us_inlined: bool
     _us_stoppers: list[Future[bool]] | None
     _us_submit: Callable[[Cell], None]
 
@@ -214,7 +215,7 @@ class Cell(pykka.ActorRef[Any]):
         self._us_phase = NEW
         self._us_queue = []
         self._us_rt = runtime
-        self._us_serving = False
+        self._us_inlined = False
         self._us_stoppers = None
         self._us_submit = dispatcher.submit
 
@@ -311,7 +312,7 @@ class Cell(pykka.ActorRef[Any]):
 
     def _us_asked_inline(self, strand: Strand) -> bool:
         """Whether the message at work is an inline ask, whose caller waits for a return."""
-        return self._us_owner is strand and not self._us_serving
+        return self._us_owner is strand and self._us_inlined
 
     def _us_post(self, *operation: Any) -> None:
         """Put an operation into the control lane, which is served before all messages."""
@@ -331,6 +332,9 @@ class Cell(pykka.ActorRef[Any]):
     def _us_run(self, strand: Strand, until: Future[Any] | None = None) -> None:
         """Claim the actor and serve its mailbox on this strand, or return at once.
 
+        The loop for actors of the plain kind stands here in full, since every message goes
+        through it; other kinds are served by `_us_serve_all`.
+
         Args:
             strand: the one of this thread.
             until: return as soon as this future is done (an asker serving its callee).
@@ -346,22 +350,81 @@ class Cell(pykka.ActorRef[Any]):
             if not lock.acquire(False):
                 return
             self._us_owner = strand
-            self._us_below = below
-            self._us_below_envelope = envelope
-            self._us_serving = True
+            if below is not None:
+                self._us_below = below
+                self._us_below_envelope = envelope
             strand.current = self
             if strand.runtime is not self._us_rt:
                 strand.adopt(self._us_rt)
-            if self._us_fast:
-                verdict = self._us_serve_fast(strand, lock, until)
-            else:
+            if not self._us_fast:
                 verdict = self._us_serve_all(strand, lock, until)
+            else:
+                queue = self._us_queue
+                left = THROUGHPUT
+                receive: Any = None
+                while True:
+                    if self._us_odd:
+                        verdict = self._us_attend(strand, lock)
+                        if verdict:
+                            break
+                        if not self._us_fast:
+                            verdict = YIELD
+                            break
+                        receive = None
+                    if receive is None:
+                        receive = self._us_actor.on_receive
+                    count = len(queue)
+                    if count > NEAR:
+                        verdict = self._us_serve_batch(strand, lock, receive, until)
+                        if verdict:
+                            break
+                        continue
+                    if not count:
+                        verdict = IDLE
+                        break
+                    message = queue.pop(0)
+                    strand.envelope = message
+                    strand.turns += 1
+                    try:
+                        if type(message) is not tuple:
+                            result = receive(message)
+                            if result is not None and result.__class__ is CoroutineType:
+                                _handle.drive(self, strand, lock, result, message)
+                        elif message[0].__class__ in SPECIAL:
+                            _handle.open_envelope(self, strand, lock, message, receive)
+                        elif message[1] is None:
+                            result = receive(message[0])
+                            if result is not None and result.__class__ is CoroutineType:
+                                _handle.drive(self, strand, lock, result, message)
+                        elif message[6] is None and message[1]._us_done is None:
+                            result = receive(message[0])
+                            if (
+                                result.__class__ in PLAIN
+                                and self._us_extra is None
+                                and self._us_lock is lock
+                            ):
+                                message[1]._us_resolve(result)
+                            else:
+                                _handle.finish(self, strand, lock, result, message[1], message)
+                        else:
+                            _handle.open_envelope(self, strand, lock, message, receive)
+                    except BaseException as error:
+                        _handle.raised(self, strand, lock, error, message)
+                    if self._us_lock is not lock:
+                        break
+                    if until is not None and until._us_done is not None:
+                        verdict = YIELD if queue else IDLE
+                        break
+                    left -= 1
+                    if not left:
+                        verdict = YIELD
+                        break
             strand.current = below
             strand.envelope = envelope
             if self._us_lock is lock:
                 self._us_owner = None
-                self._us_below = None
-                self._us_serving = False
+                if below is not None:
+                    self._us_below = None
                 if verdict is IDLE:
                     self._us_idle = True
                     lock.release()
@@ -380,6 +443,9 @@ class Cell(pykka.ActorRef[Any]):
             strand.envelope = envelope
             strand.room = room
             if lock._is_owned():
+                if self._us_lock is lock and self._us_batch is not None:
+                    batch, self._us_batch = self._us_batch, None
+                    self._us_queue[0:0] = list(batch)
                 self._us_let_go(lock, YIELD)
             else:
                 self._us_submit(self)
@@ -388,7 +454,6 @@ class Cell(pykka.ActorRef[Any]):
     def _us_let_go(self, lock: Any, verdict: int) -> None:
         mine = self._us_lock is lock
         if mine:
-            self._us_serving = False
             self._us_owner = None
             self._us_below = None
         lock.release()
@@ -397,102 +462,53 @@ class Cell(pykka.ActorRef[Any]):
         if verdict == YIELD or self._us_control or self._us_phase == CLOSED:
             self._us_submit(self)
 
-    def _us_serve_fast(self, strand: Strand, lock: Any, until: Future[Any] | None) -> int:
-        """Serve a plain actor: the loop every message of the default kind goes through."""
+    def _us_serve_batch(
+        self, strand: Strand, lock: Any, receive: Any, until: Future[Any] | None
+    ) -> int:
+        """Serve a long mailbox: a batch at a time is cut off, and what is left of it put back."""
         queue = self._us_queue
-        left = THROUGHPUT
-        receive: Any = None
-        while True:
-            if self._us_odd:
-                verdict = self._us_attend(strand, lock)
-                if verdict:
-                    return verdict
-                if not self._us_fast:
-                    return YIELD
-                receive = None
-            if receive is None:
-                receive = self._us_actor.on_receive
-            count = len(queue)
-            if count == 0:
-                return IDLE
-            if count <= 8:
-                message = queue.pop(0)
-                strand.envelope = message
-                strand.turns += 1
-                try:
-                    if type(message) is not tuple:
-                        result = receive(message)
-                        if result is not None and result.__class__ is CoroutineType:
-                            _handle.drive(self, strand, lock, result, message)
-                    elif message[0].__class__ in _handle.SPECIAL:
-                        _handle.open_envelope(self, strand, lock, message, receive)
-                    elif message[1] is None:
-                        result = receive(message[0])
-                        if result is not None and result.__class__ is CoroutineType:
-                            _handle.drive(self, strand, lock, result, message)
-                    elif message[6] is None and message[1]._us_done is None:
-                        result = receive(message[0])
-                        if (
-                            result.__class__ in PLAIN
-                            and self._us_extra is None
-                            and self._us_lock is lock
-                        ):
-                            message[1]._us_resolve(result)
-                        else:
-                            _handle.finish(self, strand, lock, result, message[1], message)
-                    else:
-                        _handle.open_envelope(self, strand, lock, message, receive)
-                except BaseException as error:
-                    _handle.raised(self, strand, lock, error, message)
-                if self._us_lock is not lock:
-                    return YIELD
-                if until is not None and until._us_done is not None:
-                    return YIELD if queue else IDLE
-                left -= 1
-                if not left:
-                    return YIELD
-                continue
-            count = min(count, BATCH)
-            batch = iter(queue[:count])
-            del queue[:count]
-            self._us_batch = batch
-            for message in batch:
-                strand.envelope = message
-                strand.turns += 1
-                try:
-                    if type(message) is not tuple:
-                        result = receive(message)
-                        if result is not None and result.__class__ is CoroutineType:
-                            _handle.drive(self, strand, lock, result, message)
-                    elif (
-                        message[1] is not None
-                        and message[6] is None
-                        and message[0].__class__ not in _handle.SPECIAL
-                        and message[1]._us_done is None
+        count = min(len(queue), BATCH)
+        batch = iter(queue[:count])
+        del queue[:count]
+        self._us_batch = batch
+        for message in batch:
+            strand.envelope = message
+            strand.turns += 1
+            try:
+                if type(message) is not tuple:
+                    result = receive(message)
+                    if result is not None and result.__class__ is CoroutineType:
+                        _handle.drive(self, strand, lock, result, message)
+                elif (
+                    message[1] is not None
+                    and message[6] is None
+                    and message[0].__class__ not in SPECIAL
+                    and message[1]._us_done is None
+                ):
+                    result = receive(message[0])
+                    if (
+                        result.__class__ in PLAIN
+                        and self._us_extra is None
+                        and self._us_lock is lock
                     ):
-                        result = receive(message[0])
-                        if (
-                            result.__class__ in PLAIN
-                            and self._us_extra is None
-                            and self._us_lock is lock
-                        ):
-                            message[1]._us_resolve(result)
-                        else:
-                            _handle.finish(self, strand, lock, result, message[1], message)
+                        message[1]._us_resolve(result)
                     else:
-                        _handle.open_envelope(self, strand, lock, message, receive)
-                except BaseException as error:
-                    _handle.raised(self, strand, lock, error, message)
-                if self._us_odd or self._us_lock is not lock or until is not None:
-                    break
-            if self._us_lock is not lock:
-                return YIELD
-            self._us_batch = None
-            rest = list(batch)
-            if rest:
-                queue[0:0] = rest
-            if until is not None and until._us_done is not None:
-                return YIELD if queue else IDLE
+                        _handle.finish(self, strand, lock, result, message[1], message)
+                else:
+                    _handle.open_envelope(self, strand, lock, message, receive)
+            except BaseException as error:
+                _handle.raised(self, strand, lock, error, message)
+            if self._us_odd or self._us_lock is not lock or until is not None:
+                break
+        if self._us_lock is not lock:
+            return YIELD
+        self._us_batch = None
+        rest = list(batch)
+        if rest:
+            queue[0:0] = rest
+        if until is not None and until._us_done is not None:
+            return YIELD
+        return GO
 
     def _us_serve_all(self, strand: Strand, lock: Any, until: Future[Any] | None) -> int:
         """Serve any kind of actor, message by message."""

@@ -77,6 +77,10 @@ class Clock(abc.ABC):
         of the due times, and must not block. What it raises is logged.
         """
 
+    def close(self) -> None:
+        """End whatever the clock keeps running; by default there is nothing."""
+        return
+
     def handle_cancelled(self, handle: Handle) -> None:
         """Told when a handle made by this clock is cancelled; by default it does not care."""
         del handle
@@ -91,6 +95,7 @@ class SystemClock(Clock):
         self._condition = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
         self._cancelled = 0
+        self._closed = False
 
     def monotonic(self) -> float:
         """`time.monotonic()`."""
@@ -104,6 +109,8 @@ class SystemClock(Clock):
         """Call `fn()` at `when` on the timer thread."""
         handle = Handle(self, when, fn)
         with self._condition:
+            if self._closed:
+                return handle
             heapq.heappush(self._heap, (when, next(self._count), handle))
             thread = self._thread
             if thread is None or not thread.is_alive():
@@ -125,13 +132,22 @@ class SystemClock(Clock):
                 heapq.heapify(self._heap)
                 self._cancelled = 0
 
+    def close(self) -> None:
+        """End the timer thread. What is still due is not called any more."""
+        with self._condition:
+            self._closed = True
+            self._heap.clear()
+            self._condition.notify()
+
     def _run(self) -> None:
         condition = self._condition
         while True:
             with condition:
-                while not self._heap or self._heap[0][0] > time.monotonic():
+                while not self._closed and (not self._heap or self._heap[0][0] > time.monotonic()):
                     wait = self._heap[0][0] - time.monotonic() if self._heap else None
                     condition.wait(wait if wait is None or wait > 0 else 0)
+                if self._closed:
+                    return
                 handle = heapq.heappop(self._heap)[2]
                 if handle.cancelled:
                     self._cancelled = max(0, self._cancelled - 1)

@@ -167,7 +167,6 @@ class Pool:
                     return
                 continue
             cell._us_run(worker)
-            worker.hurry = False
             if context:
                 cell._us_keep_context(context)  # type: ignore[arg-type]  # not None here
                 return

@@ -303,6 +303,7 @@ class ActorRef(LivingCell, Generic[A]):
                             self._us_owner = strand
                             self._us_below = below
                             self._us_below_envelope = outer
+                            self._us_inlined = True
                             if below is not None:
                                 strand.envelope = self._us_seal(message, None, None)
                             elif isinstance(message, tuple):
@@ -332,6 +333,7 @@ class ActorRef(LivingCell, Generic[A]):
                                 if self._us_lock is lock:
                                     self._us_owner = None
                                     self._us_below = None
+                                    self._us_inlined = False
                                     self._us_idle = True
                                     lock.release()
                                     if self._us_queue or self._us_odd:
@@ -375,10 +377,12 @@ class ActorRef(LivingCell, Generic[A]):
     def _us_let_go_idle(self, lock: Any) -> None:
         extra = self._us_extra
         if extra is not None and extra.turns:
+            self._us_inlined = False
             self._us_let_go(lock, YIELD)
             return
         self._us_owner = None
         self._us_below = None
+        self._us_inlined = False
         self._us_idle = True
         lock.release()
         if self._us_queue or self._us_odd:
