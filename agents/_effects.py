@@ -152,7 +152,8 @@ class _Runner(Actor):
         self._epoch = 0
         self._handler: EffectHandler
 
-    def _open(self) -> None:
+    def on_start(self) -> None:
+        """Be woken by commits and by the sweep; begin with what waits already."""
         given = self._given
         if isinstance(given, type):
             self._handler = given()
@@ -163,7 +164,21 @@ class _Runner(Actor):
         self.context.schedule_every(self._settings.sweep, Run())
         self.actor_ref.tell(Run())
 
-    def _close(self) -> None:
+    def on_stop(self) -> None:
+        """Be woken no more."""
+        self._unwake()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: Any,
+    ) -> None:
+        """Be woken no more; the next incarnation is."""
+        del exception_type, exception_value, traceback
+        self._unwake()
+
+    def _unwake(self) -> None:
         if self._unhook is not None:
             self._unhook()
 
@@ -174,7 +189,7 @@ class _Runner(Actor):
             try:
                 self.actor_ref.tell(Run())
             except ActorDeadError:
-                self._close()
+                self._unwake()
 
     def _due(self) -> list[int]:
         self._signalled = False
@@ -243,14 +258,6 @@ class ThreadRunner(_Runner):
 
     dispatcher = "thread"
 
-    def on_start(self) -> None:
-        """Take back what an earlier incarnation left."""
-        self._open()
-
-    def on_stop(self) -> None:
-        """Be woken no more."""
-        self._close()
-
     def on_receive(self, message: Any) -> None:
         """Carry out what is due."""
         if not isinstance(message, Run):
@@ -272,14 +279,6 @@ class AsyncRunner(_Runner):
     """Runs ``async def`` handlers on the event loop."""
 
     dispatcher = "asyncio"
-
-    async def on_start(self) -> None:
-        """Take back what an earlier incarnation left."""
-        self._open()
-
-    async def on_stop(self) -> None:
-        """Be woken no more."""
-        self._close()
 
     async def on_receive(self, message: Any) -> None:
         """Carry out what is due."""

@@ -14,8 +14,8 @@ from understudy.storage._write import Cursor, Write
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from understudy.actors._journal_handle import AnyJournal
     from understudy.agents._key import SessionKey
-    from understudy.storage import Journal
 
 
 log = logging.getLogger("understudy.agents")
@@ -115,7 +115,7 @@ class Feed:
     callback, in the order of their seq, whoever wrote them.
     """
 
-    def __init__(self, key: SessionKey, journal: Journal) -> None:
+    def __init__(self, key: SessionKey, journal: AnyJournal) -> None:
         self.key = key
         self.journal = journal
         self.last = journal.last_seq(key.frames_stream)

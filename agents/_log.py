@@ -17,9 +17,9 @@ from understudy.storage._write import Append, Delete, LedgerWrite, NewEffect, Pu
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from understudy.actors._journal_handle import AnyJournal
     from understudy.agents._frames import Frame
     from understudy.agents._key import SessionKey
-    from understudy.storage import Journal
 
 #: One row for each session: created, updated, turns.
 SESSIONS = "sessions"
@@ -109,7 +109,7 @@ class SessionLog:
     """
 
     def __init__(
-        self, key: SessionKey, journal: Journal, now: Callable[[], float], *, history: int = 50
+        self, key: SessionKey, journal: AnyJournal, now: Callable[[], float], *, history: int = 50
     ) -> None:
         self.key = key
         self._journal = journal

@@ -6,6 +6,7 @@ Frames go to standard output as JSON lines. Arguments: data directory, after, re
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -31,6 +32,7 @@ class Teller(us.Agent):
 
 
 def main() -> None:
+    faulthandler.dump_traceback_later(20, exit=True)  # who hangs says where
     data_dir, after = Path(sys.argv[1]), int(sys.argv[2])
 
     def say(frame: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,14 @@ class Server:
         return frame
 
     def kill(self) -> None:
-        assert self.process is not None
+        if self.process is None:
+            return
         self.process.kill()
         self.process.wait(10)
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()
+        self.process = None
 
     def finish(self) -> None:
         while self.receive()["type"] != "message":
@@ -69,12 +72,21 @@ class Server:
         self.kill()
 
 
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    started: list[Server] = []
+    yield started
+    for server in started:
+        server.kill()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["anew", "resumable"])
 def test_kill_9_in_the_middle_of_an_answer_loses_and_repeats_nothing(
-    tmp_path: Path, mode: str
+    tmp_path: Path, servers: list[Server], mode: str
 ) -> None:
     server = Server(tmp_path / "data", mode)
+    servers.append(server)
     for pieces in (4, 3, 2):
         server.start()
         server.go_on(pieces)

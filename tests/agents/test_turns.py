@@ -97,7 +97,7 @@ def test_data_that_is_yielded_stands_in_the_final_frame(system: us.ActorSystem) 
 def test_a_plain_coroutine_may_return_its_answer(system: us.ActorSystem) -> None:
     class Short(us.Agent):
         async def respond(self, message: Any, turn: Any) -> str:  # type: ignore[override]
-            return message.text.upper()
+            return str(message.text).upper()
 
     host = us.SessionHost(system, agents={"s": Short})
     assert host.send("ada:s:t", "loud").result(timeout=WAIT) == "LOUD"

@@ -159,6 +159,7 @@ def test_the_journal_actor_takes_appends_by_message_and_restarts_under_living_ac
 ) -> None:
     account = deposit(system, "account:ada", 1).proxy()
     journal = system.lookup("/storage/journal")
+    assert journal is not None
     result = journal.ask(Append("s", [us.NewEvent("n")]), timeout=WAIT)
     assert result.last_seq == 1
     assert journal.ask(Write(), timeout=WAIT).position == 2
