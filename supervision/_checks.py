@@ -48,7 +48,7 @@ def _journal(system: ActorSystem) -> Any:
     if system.state == "stopped":
         return HealthStatus.DOWN, "closed"
     stats = system.journal.stats()
-    return HealthStatus.UP, f"position {getattr(stats, 'position', '?')}"
+    return HealthStatus.UP, f"position {stats.last_position}, {stats.total_streams} streams"
 
 
 def _detector(system: ActorSystem) -> Any:

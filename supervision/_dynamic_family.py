@@ -547,7 +547,6 @@ class DynamicFamily(Family):
                 state = STOPPING if self.state is STOPPING else RUNNING
                 infos.append(ChildInfo(name, ref, state, Restart.TRANSIENT, kind, cls))
                 continue
-            failure = None if child.last_failure is None else repr(child.last_failure)
             infos.append(
                 ChildInfo(
                     name,
@@ -557,7 +556,7 @@ class DynamicFamily(Family):
                     kind,
                     cls,
                     child.restarts,
-                    last_failure=failure,
+                    last_failure=child.last_words,
                 )
             )
         return infos

@@ -49,6 +49,7 @@ class Child:
         "incarnation",
         "lane",
         "last_failure",
+        "last_words",
         "live",
         "on_down",
         "ref",
@@ -86,12 +87,20 @@ class Child:
         self.failures = 0  # in a row, for the backoff
         self.up_at = 0.0
         self.budget: Budget | None = None
+        # An exception keeps the frames it came through, and with them the whole old instance: it
+        # is held until the next incarnation runs, its text for good.
         self.last_failure: BaseException | None = None
+        self.last_words: str | None = None
         self.timer: Handle | None = None
         self.lane: Any = None
         self.on_down: Callable[[Child, Exit], None] | None = None
         self.starter: Future[Any] | None = None
         self.terminators: list[Future[Any]] = []
+
+    def failed(self, cause: BaseException) -> None:
+        """Remember why it failed."""
+        self.last_failure = cause
+        self.last_words = short(cause)
 
     def cancel_timer(self) -> None:
         """Let no timer of this child ring any more."""
@@ -264,6 +273,7 @@ class Family:
             stream.publish(
                 ActorRestarted(child.ref, child.incarnation, child.last_failure, child.restarts)
             )
+        child.last_failure = None
 
     def _started(self, ref: ActorRef[Any], incarnation: int) -> None:
         child = self._current(ref, incarnation)
@@ -301,7 +311,7 @@ class Family:
         if child.state is STOPPING:
             self._down(child, Exit.Failed(cause))
         else:
-            child.last_failure = cause
+            child.failed(cause)
             self._unstarted(child, cause)
 
     def _hung(self, ref: ActorRef[Any], incarnation: int, failure: Failure, free: bool) -> None:
@@ -321,7 +331,7 @@ class Family:
             child.live = False
             self._after_children(child, lambda: self._down(child, Exit.Failed(cause)))
             return
-        child.last_failure = cause
+        child.failed(cause)
         directive = self._directive(cause)
         reason = exit_reason(cause)
         if directive is Directive.RESUME and failure.phase == "receive":
@@ -465,6 +475,7 @@ class Family:
         child.cancel_timer()
         child.settling = False
         child.state = STOPPED
+        child.last_failure = None
         ref, child.ref = child.ref, None
         if ref is not None:
             below = self.realm.families.pop(ref, None)
@@ -576,3 +587,12 @@ def root_cause(cause: BaseException | None) -> BaseException | None:
     while isinstance(cause, RestartsExhausted) and cause.cause is not None:
         cause = cause.cause
     return cause
+
+
+def short(value: Any, width: int = 200) -> str:
+    """What something looks like, in so many characters at most, whatever its `repr` does."""
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -18,7 +18,8 @@ Action = Literal["restart", "backoff", "resume", "stop", "escalate", "give_up", 
 
 # What an operator should look at is a warning; what belongs to an ordered end is not.
 _LEVELS = {
-    "start_error": logging.ERROR,
+    # Whoever asked for the start is given the error itself.
+    "start_error": logging.INFO,
     "child_terminated": logging.WARNING,
     "restart_error": logging.WARNING,
     "shutdown_error": logging.WARNING,

@@ -207,7 +207,7 @@ class StaticFamily(Family):
                     ask_failures=spec.ask_failures,
                 )
             except Exception as error:
-                child.last_failure = error
+                child.failed(error)
                 self._unstarted(child, error)
                 return
             child.ref = ref
@@ -253,6 +253,7 @@ class StaticFamily(Family):
         if child.state is RESTARTING:
             self._restarted(child)
         child.restarts = max(child.restarts, 0)
+        child.last_failure = None
         child.state = RUNNING
         child.up_at = self.realm.clock.monotonic()
         self._set(child.starter, child.ref)
@@ -311,11 +312,10 @@ class StaticFamily(Family):
 
     def _finish(self, child: Child, reason: Exit) -> None:
         """A child ended by itself and stays down."""
-        starter, child.starter = child.starter, None
+        self._tell_starter(child)
         self._close(child, reason)
         if child.restart is Restart.TEMPORARY:
             self._drop(child, reason)
-        self._set_error(starter, start_failed(child.id, child.last_failure))
         self._leave_lane(child)
         spec = child.spec
         if spec is None or not spec.significant or self.state is STOPPING:
@@ -399,13 +399,18 @@ class StaticFamily(Family):
         self._report("shutdown", child, Exit.SHUTDOWN, "none")
         self._put_down(child, Exit.SHUTDOWN)
 
+    def _tell_starter(self, child: Child) -> None:
+        """Who asked for a start learns that there will be none."""
+        starter, child.starter = child.starter, None
+        if starter is not None:
+            self._set_error(starter, start_failed(child.id, child.last_failure))
+
     def _put_down(self, child: Child, reason: Exit) -> None:
         """The child is down on somebody's order."""
-        starter, child.starter = child.starter, None
+        self._tell_starter(child)
         self._close(child, reason)
         if child.restart is Restart.TEMPORARY:
             self._drop(child, reason)
-        self._set_error(starter, start_failed(child.id, child.last_failure))
         self._leave_lane(child)
 
     def _drop(self, child: Child, reason: Exit) -> None:
@@ -459,15 +464,13 @@ class StaticFamily(Family):
                 else:
                     self._halt(child, self._stopped_one)
                 return
-            self._set_error(child.starter, start_failed(child.id, child.last_failure))
-            child.starter = None
+            self._tell_starter(child)
             self._close(child, Exit.SHUTDOWN)
         self._all_stopped()
 
     def _stopped_one(self, child: Child, reason: Exit) -> None:
         self._report("shutdown", child, reason, "none")
-        self._set_error(child.starter, start_failed(child.id, child.last_failure))
-        child.starter = None
+        self._tell_starter(child)
         self._close(child, reason if reason.abnormal else Exit.SHUTDOWN)
         self._stop_next()
 
@@ -505,7 +508,7 @@ class StaticFamily(Family):
                     spec.cls,
                     max(child.restarts, 0),
                     spec.significant,
-                    None if child.last_failure is None else repr(child.last_failure),
+                    child.last_words,
                 )
             )
         return infos

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from understudy.supervision._family import short
 from understudy.supervision._spec import ChildState, is_supervisor
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class _Picture:
             "restarts": restarts,
             "depth": mail.depth,
             "oldest": mail.oldest_age,
-            "message": None if message is None else _short(message),
+            "message": None if message is None else short(message, 80),
             "seconds": self._system.running_for(ref) if ref in self._working else None,
             "last_failure": last_failure,
             "children": children,
@@ -183,11 +184,6 @@ class _Picture:
                 last_failure=info.last_failure,
             )
         return TreeNode(**self.facts(info.ref, path, state, info.restarts, info.last_failure))
-
-
-def _short(message: Any, width: int = 80) -> str:
-    text = repr(message)
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def tree_data(system: ActorSystem, children: int = SHOWN) -> dict[str, Any]:

@@ -177,6 +177,7 @@ def test_terminating_a_child_that_a_group_restart_is_stopping_keeps_it_down() ->
     assert w.state("c") is ChildState.STOPPED
 
 
+@pytest.mark.conformance(61)
 def test_a_child_that_hangs_in_stopping_is_killed_at_its_limit() -> None:
     w = World(OneForOne(), spec("a", shutdown=1.0))
     w.runtime.plan("a").hold_stop = True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.supervision.actors import Family, child
 from understudy.actors import (
     Actor,
     ActorBusy,
@@ -30,12 +31,9 @@ from understudy.supervision import (
     Verdict,
 )
 
-from tests.supervision.actors import Family, child
-
 if TYPE_CHECKING:
-    from understudy.testing import ManualClock
-
     from tests.supervision.conftest import Log
+    from understudy.testing import ManualClock
 
 
 def sweep(system: ActorSystem, clock: ManualClock, seconds: float) -> None:

@@ -16,6 +16,7 @@ from understudy.actors import (
     Directive,
     Exit,
     Ignore,
+    Mailbox,
     Restart,
     StartFailed,
     Terminated,
@@ -800,3 +801,67 @@ def test_a_hundred_crashes_at_once_are_a_hundred_restarts(system: ActorSystem, l
     assert sorted(log.take(100)) == sorted(f"c{n} up" for n in range(100))
     assert [ref.incarnation for ref in refs] == [2] * 100
     assert log.rest() == []
+
+
+@pytest.mark.conformance(89)
+def test_while_backing_off_a_bounded_mailbox_keeps_what_it_can_hold(
+    system: ActorSystem, clock: ManualClock, log: Log
+) -> None:
+    mailbox = Mailbox(capacity=2, overflow="drop_newest")
+    spec = probe(log, "a", mailbox=mailbox)
+    sup = system.spawn(Family, spec, strategy=OneForOne(backoff=Backoff(first=5, jitter=0)))
+    log.take()
+    ref = child(sup, "a")
+    letters: list[DeadLetter] = []
+    system.events.subscribe(letters.append, DeadLetter)
+    ref.tell(BOOM)
+    wait_for_state(sup, "a", ChildState.RESTARTING)
+    for n in range(4):
+        ref.tell(lambda _, n=n: log(n))
+    assert [letter.reason for letter in letters] == ["overflow", "overflow"]
+    clock.advance(5)
+    assert log.take(3) == ["a up", 0, 1]
+    ref.ask("barrier")
+    assert log.rest() == []
+
+
+@pytest.mark.conformance(108)
+def test_a_full_mailbox_holds_up_neither_notices_nor_restarts_nor_stops(
+    system: ActorSystem, log: Log
+) -> None:
+    class Full(Probe):
+        def on_receive(self, message: Any) -> Any:
+            if isinstance(message, Terminated):
+                self.log("notice")
+                return None
+            return super().on_receive(message)
+
+    target = system.spawn(Probe)
+    mailbox = Mailbox(capacity=1, overflow="drop_newest")
+    sup = system.spawn(Family, ChildSpec("full", Full, args=(log, "full"), mailbox=mailbox))
+    ref = child(sup, "full")
+    log.take()
+    gate, inside = threading.Event(), threading.Event()
+    ref.ask(lambda actor: actor.context.watch(target) and None)
+
+    def wait(_: Any) -> None:
+        inside.set()
+        assert gate.wait(30)
+
+    ref.tell(wait)
+    assert inside.wait(10)
+    for _ in range(10):
+        ref.tell("count")
+    target.stop()
+    gate.set()
+    assert log.take() == ["notice"]
+    gate.clear()
+    inside.clear()
+    ref.tell(wait)
+    assert inside.wait(10)
+    for _ in range(10):
+        ref.tell("count")
+    stopped = sup.proxy().terminate_child("full")
+    gate.set()
+    assert stopped.get(timeout=10) is None
+    assert log.rest() == ["full down"]
