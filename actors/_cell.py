@@ -1,21 +1,23 @@
 """The cell: an actor's mailbox, its owner and its life, all in the object users know as its ref.
 
-Who may run an actor. Its `_us_lock` is the claim: whoever holds it owns the actor and serves its
-mailbox; `_us_owner` says which strand that is. A sender appends and, if it finds `_us_idle` set,
+Who may run an actor. `_us_owner` is the claim: the strand that stands there owns the actor and
+serves its mailbox; it is taken by one statement that no thread switch can part. A sender appends and, if it finds `_us_idle` set,
 clears it and submits the cell to its dispatcher. The owner, when it finds nothing more to do, sets
 `_us_idle`, lets go, and *looks once more*; so a message is never left lying, and a submission too
 many is harmless, because its claim fails or finds an empty mailbox. That is also why an asker may
 claim and serve the actor on its own thread.
 
-This holds because attribute loads and stores are sequentially consistent, which the GIL gives.
-A build without it needs a barrier between the append and the look at `_us_idle`.
+This holds because attribute loads and stores are sequentially consistent, and because CPython
+switches threads and delivers signals only at calls and backward jumps; both the GIL gives. A build
+without it needs a lock for the claim, and a barrier between the append and the look at `_us_idle`.
 
 `_us_odd` stands for everything that is not the plain next message: death, the control lane,
 suspension, an own context. The owner tests this one flag between two messages. It clears the flag
 first and looks second, so that what is posted in between is seen.
 
-Fencing: taking an actor from a strand that does not come back means giving the cell a new lock.
-The old owner compares the lock it took with the cell's after every call of user code.
+Fencing: taking an actor from a strand that does not come back means changing the cell's lock
+(`_us_lock`, a mere token, None at first) and clearing the owner. The old owner compares the token
+it saw with the cell's after every call of user code.
 """
 
 from __future__ import annotations
@@ -66,8 +68,6 @@ PLAIN: Final = frozenset(
 """Results that are surely neither futures nor coroutines, so that no further look is needed."""
 
 SPECIAL = _handle.SPECIAL
-_RLock = threading.RLock().__class__
-"""The lock itself, without the function that chooses it."""
 _running_loop = asyncio._get_running_loop
 
 
@@ -207,7 +207,7 @@ class Cell(pykka.ActorRef[Any]):
         self._us_incarnation = 0
         self._us_info = info
         self._us_inline = fast and dispatcher.inline and runtime.inline and info.inline is not False
-        self._us_lock = _RLock()
+        self._us_lock = None
         self._us_odd = True
         self._us_owner = None
         self._us_parent = parent
@@ -316,11 +316,10 @@ class Cell(pykka.ActorRef[Any]):
 
     def _us_post(self, *operation: Any) -> None:
         """Put an operation into the control lane, which is served before all messages."""
-        # No call stands between the test and the store, so that no other thread comes between.
-        if self._us_control is None:
-            self._us_control = [operation]
-        else:
-            self._us_control.append(operation)
+        fresh: list[tuple[Any, ...]] = []
+        # One line without a call: no other thread comes between its load and its store.
+        self._us_control = control = fresh if self._us_control is None else self._us_control
+        control.append(operation)
         self._us_odd = True
         owner = self._us_owner
         if owner is None or owner is not local.strand:
@@ -347,9 +346,11 @@ class Cell(pykka.ActorRef[Any]):
         room = strand.room
         verdict = IDLE
         try:
-            if not lock.acquire(False):
+            # The claim. One line without a call: no other thread can come between its load and its
+            # store. (So it is under the GIL; a build without it needs a lock here.)
+            self._us_owner = owner = self._us_owner or strand
+            if owner is not strand:
                 return
-            self._us_owner = strand
             if below is not None:
                 self._us_below = below
                 self._us_below_envelope = envelope
@@ -422,45 +423,48 @@ class Cell(pykka.ActorRef[Any]):
             strand.current = below
             strand.envelope = envelope
             if self._us_lock is lock:
-                self._us_owner = None
                 if below is not None:
                     self._us_below = None
                 if verdict is IDLE:
                     self._us_idle = True
-                    lock.release()
+                    self._us_owner = None
                     if self._us_queue or (self._us_odd and self._us_phase != CLOSED):
                         self._us_idle = False
                         self._us_submit(self)
                 else:
-                    self._us_let_go(lock, verdict)
+                    self._us_let_go(strand, lock, verdict)
             else:
-                lock.release()
-                self._us_rt.came_back(strand)
+                self._us_lost(strand)
         except BaseException:
             # Ctrl-C, maybe between two lines of our own. Whatever had been reached: let go of the
             # claim, and have somebody look once more.
             strand.current = below
             strand.envelope = envelope
             strand.room = room
-            if lock._is_owned():
+            if self._us_owner is strand:
                 if self._us_lock is lock and self._us_batch is not None:
                     batch, self._us_batch = self._us_batch, None
                     self._us_queue[0:0] = list(batch)
-                self._us_let_go(lock, YIELD)
+                self._us_let_go(strand, lock, YIELD)
             else:
                 self._us_submit(self)
             raise
 
-    def _us_let_go(self, lock: Any, verdict: int) -> None:
-        mine = self._us_lock is lock
-        if mine:
-            self._us_owner = None
-            self._us_below = None
-        lock.release()
-        if not mine:
+    def _us_let_go(self, strand: Strand, lock: Any, verdict: int) -> None:
+        if self._us_lock is not lock:
+            self._us_lost(strand)
             return
+        self._us_below = None
+        self._us_owner = None
         if verdict == YIELD or self._us_control or self._us_phase == CLOSED:
             self._us_submit(self)
+
+    def _us_lost(self, strand: Strand) -> None:
+        """This strand was fenced; or the cell was, just before it claimed it."""
+        if self._us_owner is strand:
+            self._us_owner = None
+            self._us_submit(self)
+        self._us_rt.came_back(strand)
 
     def _us_serve_batch(
         self, strand: Strand, lock: Any, receive: Any, until: Future[Any] | None

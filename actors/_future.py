@@ -93,22 +93,24 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
         self._get_hook = func
 
     def _us_resolve(self, value: Any) -> bool:
-        # No call stands between the test and the store: the interpreter does not switch threads
-        # there, and the first of two racing resolvers wins. (To be a lock on free threading.)
         if self._us_done is not None:
             return False
-        self._us_done = (value, None)
+        mine = (value, None)
+        # One line without a call: no thread switch parts its load from its store, so that the
+        # first of two racing resolvers wins. (A build without the GIL needs a lock here.)
+        self._us_done = done = self._us_done or mine
         if self._us_callbacks is not None:
             self._us_notify()
-        return True
+        return done is mine
 
     def _us_reject(self, exc_info: tuple[Any, Any, Any]) -> bool:
         if self._us_done is not None:
             return False
-        self._us_done = (None, exc_info)
+        mine = (None, exc_info)
+        self._us_done = done = self._us_done or mine
         if self._us_callbacks is not None:
             self._us_notify()
-        return True
+        return done is mine
 
     def _us_fail(self, error: BaseException) -> bool:
         return self._us_reject((type(error), error, error.__traceback__))
@@ -186,10 +188,9 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
     def _us_block(self, timeout: float | None, strand: Strand | None, callee: Any) -> None:
         gate = _allocate_lock()
         gate.acquire()
-        if self._us_callbacks is None:  # no call between the test and the store: see _us_resolve
-            self._us_callbacks = [gate]
-        else:
-            self._us_callbacks.append(gate)
+        fresh: list[Any] = []
+        self._us_callbacks = callbacks = fresh if self._us_callbacks is None else self._us_callbacks
+        callbacks.append(gate)
         if self._us_done is not None:
             self._us_notify()
             return
@@ -215,10 +216,9 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
 
     def _us_subscribe(self, callback: Callable[[Future[T]], object]) -> None:
         """Have `callback(self)` called once, now or later. It must not raise."""
-        if self._us_callbacks is None:
-            self._us_callbacks = [callback]
-        else:
-            self._us_callbacks.append(callback)
+        fresh: list[Any] = []
+        self._us_callbacks = callbacks = fresh if self._us_callbacks is None else self._us_callbacks
+        callbacks.append(callback)
         if self._us_done is not None:
             self._us_notify()
 

@@ -24,7 +24,6 @@ from understudy.actors._cell import (
     STARTING,
     SUSPENDED,
     Cell,
-    _RLock,
 )
 from understudy.actors._envelope import StopRequest, TimerDue, WatchNotice, message_of
 from understudy.actors._errors import ActorDeadError, Ignore
@@ -37,7 +36,7 @@ from understudy.actors._events import (
 )
 from understudy.actors._exit import ORDERED, Exit
 from understudy.actors._guardian import Failure
-from understudy.actors._strand import local
+from understudy.actors._strand import local, strand_here
 
 if TYPE_CHECKING:
     from understudy.actors._future import Future
@@ -112,7 +111,7 @@ class LivingCell(Cell):
         """Give the cell a new lock; returns what was being handled, to be failed."""
         owner = self._us_owner
         envelopes = [self._us_current_envelope()] if owner is not None else []
-        self._us_lock = _RLock()
+        self._us_lock = object()
         self._us_owner = None
         self._us_idle = False
         replace = getattr(self._us_submit.__self__, "replace", None)  # type: ignore[attr-defined]
@@ -193,15 +192,17 @@ class LivingCell(Cell):
         if finish is not None:
             finish()
         if self._us_queue or (extra is not None and extra.stash):
-            lock = self._us_lock
-            if self._us_owner is None and lock.acquire(False):
-                try:
-                    self._us_drain()
-                finally:
-                    self._us_idle = True
-                    lock.release()
-                if self._us_queue:
-                    self._us_submit(self)
+            strand = strand_here()
+            if self._us_owner is None:
+                self._us_owner = owner = self._us_owner or strand
+                if owner is strand:
+                    try:
+                        self._us_drain()
+                    finally:
+                        self._us_idle = True
+                        self._us_owner = None
+                    if self._us_queue:
+                        self._us_submit(self)
         else:
             self._us_idle = True
             if self._us_queue:
@@ -486,10 +487,9 @@ class LivingCell(Cell):
         if self._us_lock is not turn.lock:
             self._us_rt.refuse("reply")
             return
-        if self._us_control is None:
-            self._us_control = [("_us_do_turn_over", turn)]
-        else:
-            self._us_control.insert(0, ("_us_do_turn_over", turn))
+        fresh: list[tuple[Any, ...]] = []
+        self._us_control = control = fresh if self._us_control is None else self._us_control
+        control.insert(0, ("_us_do_turn_over", turn))
         self._us_odd = True
         if self._us_owner is None and self._us_on_loop(turn.strand.loop):
             self._us_run(turn.strand)

@@ -297,10 +297,11 @@ class ActorRef(LivingCell, Generic[A]):
                 below = strand.current
                 outer = strand.envelope
                 try:
-                    if lock.acquire(False):
+                    # The claim, in one line without a call: see _cell.
+                    self._us_owner = owner = self._us_owner or strand
+                    if owner is strand:
                         if not self._us_odd:
                             self._us_idle = False
-                            self._us_owner = strand
                             self._us_below = below
                             self._us_below_envelope = outer
                             self._us_inlined = True
@@ -331,17 +332,15 @@ class ActorRef(LivingCell, Generic[A]):
                             extra = self._us_extra
                             if result.__class__ in PLAIN and (extra is None or not extra.stashed):
                                 if self._us_lock is lock:
-                                    self._us_owner = None
                                     self._us_below = None
                                     self._us_inlined = False
                                     self._us_idle = True
-                                    lock.release()
+                                    self._us_owner = None
                                     if self._us_queue or self._us_odd:
                                         self._us_look_again()
                                     return result
                             return self._us_inline_late(strand, lock, result, message)
-                        lock.release()
-                        self._us_submit(self)
+                        self._us_let_go(strand, lock, YIELD)
                 except BaseException as error:
                     final = self._us_inline_raised(strand, lock, below, outer, room, message, error)
                     if final is error:
@@ -357,9 +356,8 @@ class ActorRef(LivingCell, Generic[A]):
     def _us_inline_late(self, strand: Strand, lock: Any, result: Any, message: Any) -> Any:
         """The answer of an inline ask is not there yet, or not wanted any more."""
         if self._us_lock is not lock:
-            lock.release()
             self._us_rt.refuse("reply")
-            self._us_rt.came_back(strand)
+            self._us_lost(strand)
             raise ActorDeadError(f"{self} was replaced before it answered", ref=self)
         reply: Future[Any] = Future()
         reply._us_callee = self
@@ -371,20 +369,19 @@ class ActorRef(LivingCell, Generic[A]):
                 extra.stash[-1] = envelope
         else:
             _handle.finish(self, strand, lock, result, reply, envelope)
-        self._us_let_go_idle(lock)
+        self._us_let_go_idle(strand, lock)
         return reply.get()
 
-    def _us_let_go_idle(self, lock: Any) -> None:
+    def _us_let_go_idle(self, strand: Strand, lock: Any) -> None:
         extra = self._us_extra
         if extra is not None and extra.turns:
             self._us_inlined = False
-            self._us_let_go(lock, YIELD)
+            self._us_let_go(strand, lock, YIELD)
             return
-        self._us_owner = None
         self._us_below = None
         self._us_inlined = False
         self._us_idle = True
-        lock.release()
+        self._us_owner = None
         if self._us_queue or self._us_odd:
             self._us_look_again()
 
@@ -402,19 +399,18 @@ class ActorRef(LivingCell, Generic[A]):
         the asker gets."""
         final = error
         strand.room = room
-        if not lock._is_owned():  # Ctrl-C just before the claim or just after its end
+        if self._us_lock is not lock:
+            strand.current = below
+            strand.envelope = outer
+            self._us_rt.refuse("reply")
+            self._us_lost(strand)
+            return final
+        if self._us_owner is not strand:  # Ctrl-C just before the claim or just after its end
             strand.current = below
             strand.envelope = outer
             self._us_look_again()
             return final
-        if self._us_lock is not lock:
-            strand.current = below
-            strand.envelope = outer
-            lock.release()
-            self._us_rt.refuse("reply")
-            self._us_rt.came_back(strand)
-            return final
-        if self._us_owner is strand and strand.current is self:
+        if strand.current is self:
             reply: Future[Any] = Future()
             try:
                 _handle.raised(
@@ -427,9 +423,9 @@ class ActorRef(LivingCell, Generic[A]):
         strand.current = below
         strand.envelope = outer
         if self._us_lock is lock:
-            self._us_let_go_idle(lock)
+            self._us_let_go_idle(strand, lock)
         else:
-            lock.release()
+            self._us_lost(strand)
         return final
 
     def _us_ask(self, message: Any, block: bool, timeout: float | None) -> Any:
