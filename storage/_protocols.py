@@ -330,8 +330,10 @@ class JournalStore(Protocol):
 class SnapshotStore(Protocol):
     """Saved states of streams. Losing one costs time, never truth: events are the truth."""
 
-    def save_snapshot(self, stream: str, seq: int, state: Any) -> None:
-        """Save the state after event `seq`; the same seq is overwritten."""
+    def save_snapshot(
+        self, stream: str, seq: int, state: Any, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Save the state after event `seq`, and plain data beside it; overwrites the same seq."""
         ...
 
     def load_snapshot(self, stream: str, max_seq: int | None = None) -> Snapshot | None:

@@ -6,9 +6,8 @@ import bisect
 import contextlib
 import errno
 import itertools
-import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from io import FileIO
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 from understudy.storage._errors import CorruptRecord
 from understudy.storage._record import AppendResult
 from understudy.storage.adapters import _file_log as log
-from understudy.storage.adapters import _json_values as json_values
-from understudy.storage.adapters._errors import StoreFailed
+from understudy.storage.adapters._file_index import FileIndex
 from understudy.storage.adapters._files import (
-    file_name,
     remove,
     reported,
     sync_folder,
@@ -45,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from understudy.storage._record import NewEvent, Record
+    from understudy.storage.adapters._file_index import FileStream
     from understudy.storage.adapters._file_log import Entry
 
 #: Files kept open for appending; chosen by feel, far below what a process may open.
@@ -52,22 +50,6 @@ OPEN_FILES = 64
 
 _SEQ = attrgetter("seq")
 _POSITION = itemgetter(0)
-
-
-@dataclass(slots=True)
-class _Stream:
-    name: str
-    path: Path
-    head: Head = field(default_factory=Head)
-    entries: list[Entry] = field(default_factory=list)
-    seqs: dict[str, int] = field(default_factory=dict)  # by event id
-    size: int = 0  # bytes that are acknowledged
-
-    def add(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self.entries.append(entry)
-            self.seqs[entry.id] = entry.seq
-            self.head.last_seq = entry.seq
 
 
 class FileJournal:
@@ -80,95 +62,24 @@ class FileJournal:
     def __init__(self, entered: Callable[[], threading.RLock], clock: Callable[[], float]) -> None:
         self._entered = entered
         self._clock = clock
-        self._streams: dict[str, _Stream] = {}
-        self._order: list[tuple[int, str, int]] = []  # position, stream, seq
-        self._position = 0
+        self._index = FileIndex()
         self._files: dict[str, FileIO] = {}
-        self._folder: Any = None
-        self.settings: dict[str, Any] = {}  # other people's part of metadata.json
 
     # --- opening and closing, called by the adapter under its lock ------------------------
 
-    def load(self, events: Path) -> None:
-        """Read the index from the files below `events`."""
-        self._folder = events
-        active = events / "active"
-        active.mkdir(parents=True, exist_ok=True)
-        self._read_metadata()
-        for path in sorted(active.glob("*.jsonl")):
-            entries, name, epoch, size = log.load(path)
-            if not entries:
-                continue
-            stream = self._stream(name)
-            stream.size = size
-            stream.head.epoch = max(stream.head.epoch, epoch)
-            # Dropped events whose file was not yet rewritten are below the low seq.
-            stream.add(entry for entry in entries if entry.seq >= stream.head.low_seq)
-            stream.head.last_seq = max(stream.head.last_seq, entries[-1].seq)
-            if not stream.head.low_seq > 1:
-                stream.head.low_seq = entries[0].seq
-        for stream in self._streams.values():
-            self._order += [(entry.position, stream.name, entry.seq) for entry in stream.entries]
-        self._order.sort()
-        for (here, *_), (there, name, seq) in zip(self._order, self._order[1:], strict=False):
-            if here == there:
-                raise CorruptRecord(name, seq, there, "two events have this position")
-        if self._order:
-            self._position = max(self._position, self._order[-1][0])
+    def load(self, events: Path, settings: dict[str, Any]) -> None:
+        """Read the index from the files below `events`, and see that the settings stand there."""
+        self._index.load(events)
+        if self._index.settings != settings:
+            self._index.settings = settings
+            self._index.write_metadata()
 
     def unload(self) -> None:
         """Close the files and forget the index."""
         for file in self._files.values():
             file.close()
         self._files.clear()
-        self._streams.clear()
-        self._order = []
-        self._position = 0
-
-    def _read_metadata(self) -> None:
-        path = self._folder / "metadata.json"
-        if not path.exists():
-            self.settings = {}
-            return
-        try:
-            data = json_values.loads(path.read_bytes())
-            self._position = data["position"]
-            self.settings = data.get("settings", {})
-            heads = data["streams"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreFailed("filesystem", f"{path} cannot be read: {error!r}") from error
-        for name, head in heads.items():
-            self._stream(name).head = Head(
-                head["last_seq"], head["low_seq"], head["epoch"], head["tombstone"]
-            )
-
-    def write_metadata(self) -> None:
-        """Make safe what the files of events alone do not tell."""
-        heads = {
-            name: {
-                "last_seq": stream.head.last_seq,
-                "low_seq": stream.head.low_seq,
-                "epoch": stream.head.epoch,
-                "tombstone": stream.head.tombstone,
-            }
-            for name, stream in sorted(self._streams.items())
-            if stream.head.low_seq > 1 or stream.head.tombstone
-        }
-        data = {
-            "schema": 1,
-            "position": self._position,
-            "settings": self.settings,
-            "streams": heads,
-        }
-        text = json.dumps(data, ensure_ascii=False, indent=2) + "\n"
-        write_whole(self._folder / "metadata.json", text.encode())
-
-    def _stream(self, name: str) -> _Stream:
-        stream = self._streams.get(name)
-        if stream is None:
-            path = self._folder / "active" / f"{file_name(name)}.jsonl"
-            stream = self._streams[name] = _Stream(name, path)
-        return stream
+        self._index.clear()
 
     # --- writing --------------------------------------------------------------------------
 
@@ -184,7 +95,7 @@ class FileJournal:
         rows = new_rows(stream, events, seconds_to_micros(self._clock()))
         ids = [row.id for row in rows]
         with self._entered(), reported():
-            known_stream = self._streams.get(stream)
+            known_stream = self._index.streams.get(stream)
             head = known_stream.head if known_stream else Head()
             seqs = known_stream.seqs if known_stream else {}
             known = {i: seqs[i] for i in ids if i in seqs}
@@ -197,18 +108,18 @@ class FileJournal:
             first = head.last_seq + 1
             for seq, row in enumerate(rows, first):
                 row.seq = seq
-            self._write(self._stream(stream), rows, epoch or 0)
-            return AppendResult(stream, first, first + len(rows) - 1, self._position)
+            self._write(self._index.stream(stream), rows, epoch or 0)
+            return AppendResult(stream, first, first + len(rows) - 1, self._index.position)
 
     def _write(
-        self, stream: _Stream, rows: Sequence[Row], epoch: int, *, flush: bool = True
+        self, stream: FileStream, rows: Sequence[Row], epoch: int, *, flush: bool = True
     ) -> None:
         """Write rows that have their seq, as one batch; gives them their positions."""
         lines = []
         entries = []
         offset = stream.size
         for number, row in enumerate(rows, 1):
-            row.position = self._position + number
+            row.position = self._index.position + number
             line = log.write_line(row, more=len(rows) - number, epoch=epoch)
             lines.append(line)
             entries.append(log.Entry(row.seq, row.position, row.id, offset, len(line)))
@@ -217,10 +128,10 @@ class FileJournal:
         stream.size = offset
         stream.head.epoch = max(stream.head.epoch, epoch)
         stream.add(entries)
-        self._order += [(entry.position, stream.name, entry.seq) for entry in entries]
-        self._position += len(rows)
+        self._index.order += [(entry.position, stream.name, entry.seq) for entry in entries]
+        self._index.position += len(rows)
 
-    def _write_lines(self, stream: _Stream, data: bytes, *, flush: bool) -> None:
+    def _write_lines(self, stream: FileStream, data: bytes, *, flush: bool) -> None:
         try:
             file = self._opened(stream)
             written = file.write(data)
@@ -235,7 +146,7 @@ class FileJournal:
                 self._opened(stream)
             raise
 
-    def _opened(self, stream: _Stream) -> FileIO:
+    def _opened(self, stream: FileStream) -> FileIO:
         """The file, ready to be written where the last acknowledged event ends."""
         file = self._files.pop(stream.name, None)
         if file is None:
@@ -276,11 +187,11 @@ class FileJournal:
 
     def _restore(self, rows: Sequence[Row]) -> int:
         written = 0
-        touched: dict[str, _Stream] = {}
+        touched: dict[str, FileStream] = {}
         with self._entered(), reported():
             try:
                 for name, run in itertools.groupby(rows, key=attrgetter("stream")):
-                    known = self._streams.get(name)
+                    known = self._index.streams.get(name)
                     head = replace(known.head) if known else Head()
                     new: list[Row] = []
                     for row in run:
@@ -291,7 +202,7 @@ class FileJournal:
                             head.last_seq = row.seq
                             new.append(row)
                     if new:
-                        touched[name] = stream = self._stream(name)
+                        touched[name] = stream = self._index.stream(name)
                         stream.head.low_seq = head.low_seq
                         self._write(stream, new, 0, flush=False)
                         written += len(new)
@@ -323,7 +234,7 @@ class FileJournal:
 
         def fetch(after: int, until: int, size: int) -> Sequence[Row]:
             with self._entered(), reported():
-                found = self._streams.get(stream)
+                found = self._index.streams.get(stream)
                 if found is None:
                     return []
                 entries = _cut(found.entries, _SEQ, after, until, size, reverse=reverse)
@@ -349,23 +260,23 @@ class FileJournal:
 
         def fetch(after: int, until: int, size: int) -> Sequence[Row]:
             with self._entered(), reported():
-                places = _cut(self._order, _POSITION, after, until, size, reverse=reverse)
+                places = _cut(self._index.order, _POSITION, after, until, size, reverse=reverse)
                 wanted: dict[str, list[Entry]] = {}
                 for _, name, seq in sorted(places):
-                    entries = self._streams[name].entries
+                    entries = self._index.streams[name].entries
                     place = bisect.bisect_left(entries, seq, key=_SEQ)
                     wanted.setdefault(name, []).append(entries[place])
                 rows = [
                     row
                     for name, entries in wanted.items()
-                    for row in self._read(self._streams[name], entries)
+                    for row in self._read(self._index.streams[name], entries)
                 ]
                 rows.sort(key=attrgetter("position"), reverse=reverse)
                 return rows
 
         return select(fetch, "position", selection, after, self.last_position(), reverse=reverse)
 
-    def _read(self, stream: _Stream, entries: Sequence[Entry]) -> list[log.EventLine]:
+    def _read(self, stream: FileStream, entries: Sequence[Entry]) -> list[log.EventLine]:
         """The events at some places of a file, in one pass over it."""
         rows: list[log.EventLine] = []
         if not entries:
@@ -384,43 +295,43 @@ class FileJournal:
     def last_seq(self, stream: str) -> int:
         """The highest seq the stream ever had, 0 if none."""
         with self._entered():
-            found = self._streams.get(stream)
+            found = self._index.streams.get(stream)
             return 0 if found is None else found.head.last_seq
 
     def last_position(self) -> int:
         """The position of the last event written, 0 if none."""
         with self._entered():
-            return self._position
+            return self._index.position
 
     def streams(self) -> list[str]:
         """The names of the streams with at least one event that can be read, sorted."""
         with self._entered():
-            return sorted(name for name, stream in self._streams.items() if stream.entries)
+            return sorted(name for name, stream in self._index.streams.items() if stream.entries)
 
     # --- dropping -------------------------------------------------------------------------
 
     def truncate(self, stream: str, before_seq: int) -> int:
         """Drop the events with a seq below `before_seq`; returns how many."""
         with self._entered(), reported():
-            found = self._streams.get(stream)
+            found = self._index.streams.get(stream)
             return 0 if found is None else self._drop(found, before_seq)
 
     def delete(self, stream: str, *, tombstone: bool = False) -> int:
         """Drop all events of a stream; returns how many."""
         with self._entered(), reported():
-            if stream not in self._streams and not tombstone:
+            if stream not in self._index.streams and not tombstone:
                 return 0
-            found = self._stream(stream)
+            found = self._index.stream(stream)
             found.head.tombstone = found.head.tombstone or tombstone
             return self._drop(found, found.head.last_seq + 1)
 
-    def _drop(self, stream: _Stream, before_seq: int) -> int:
+    def _drop(self, stream: FileStream, before_seq: int) -> int:
         count = bisect.bisect_left(stream.entries, before_seq, key=_SEQ)
         end = min(before_seq, stream.head.last_seq + 1)
         stream.head.low_seq = max(stream.head.low_seq, end)
         # First what says that they are dropped, then the dropping: a crash in between
         # leaves lines that the next opening passes over.
-        self.write_metadata()
+        self._index.write_metadata()
         if not count:
             return 0
         self._close_file(stream.name)
@@ -441,34 +352,32 @@ class FileJournal:
         for entry in stream.entries[:count]:
             stream.seqs.pop(entry.id, None)
         stream.entries = kept
-        self._order = [place for place in self._order if place[0] not in gone]
+        self._index.order = [place for place in self._index.order if place[0] not in gone]
         return count
 
     def lines(self, stream: str, until: int) -> list[log.EventLine]:
         """The events of a stream from its first up to one not written before a time."""
         with self._entered(), reported():
-            found = self._streams[stream]
+            found = self._index.streams[stream]
             rows = self._read(found, found.entries)
         return list(itertools.takewhile(lambda row: row.time < until, rows))
 
     def count(self) -> int:
         """How many events can be read."""
-        return len(self._order)
+        return len(self._index.order)
 
     def size_bytes(self) -> int:
         """Bytes of the files of active events."""
-        return sum(stream.size for stream in self._streams.values())
+        return sum(stream.size for stream in self._index.streams.values())
 
     def clear(self) -> None:
         """Forget all streams, also how far they had come."""
         for name in list(self._files):
             self._close_file(name)
-        for stream in self._streams.values():
+        for stream in self._index.streams.values():
             remove(stream.path)
-        self._streams.clear()
-        self._order = []
-        self._position = 0
-        self.write_metadata()
+        self._index.clear()
+        self._index.write_metadata()
 
 
 def _cut(

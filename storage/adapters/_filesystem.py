@@ -125,14 +125,11 @@ class FileSystemAdapter:
             self._folder_lock = lock
 
     def _load(self) -> None:
-        self.journal.load(self.path / "events")
         settings = {
             "retention_seconds": self.retention and self.retention.total_seconds(),
             "archive_days": self.keep_archive / timedelta(days=1),
         }
-        if self.journal.settings != settings:
-            self.journal.settings = settings
-            self.journal.write_metadata()
+        self.journal.load(self.path / "events", settings)
         self.snapshots.load(self.path / "snapshots")
         self.outbox.load(self.path / "outbox.jsonl")
         for folder in ("sessions", "keys"):

@@ -244,7 +244,9 @@ class _Migration:
         done = 0
         for snapshot in self.source.snapshots.snapshots():
             self._keep_numbering(snapshot.stream, snapshot.timestamp)
-            self.target.snapshots.save_snapshot(snapshot.stream, snapshot.seq, snapshot.state)
+            self.target.snapshots.save_snapshot(
+                snapshot.stream, snapshot.seq, snapshot.state, snapshot.metadata
+            )
             done += 1
             self._tell("snapshots", done, total)
         return done
@@ -411,7 +413,7 @@ def _described_events(store: Storage) -> Iterator[tuple[bytes, bytes]]:
 
 def _described_snapshots(store: Storage) -> Iterator[tuple[bytes, bytes]]:
     for snapshot in store.snapshots.snapshots():
-        yield _bytes(snapshot.stream, snapshot.seq), _bytes(snapshot.state)
+        yield _bytes(snapshot.stream, snapshot.seq), _bytes(snapshot.state, snapshot.metadata)
 
 
 def _described_effects(store: Storage) -> Iterator[tuple[bytes, bytes]]:

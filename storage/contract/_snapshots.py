@@ -56,6 +56,15 @@ class SnapshotContract(ContractBase):
         assert snapshot is not None
         assert snapshot.seq == seq
 
+    def test_metadata_comes_back(self, three: SnapshotStore) -> None:
+        three.save_snapshot("s", 40, {"at": 40}, {"version": 2})
+        snapshot = three.load_snapshot("s")
+        assert snapshot is not None
+        assert snapshot.metadata == {"version": 2}
+        plain = three.load_snapshot("s", 30)
+        assert plain is not None
+        assert plain.metadata is None
+
     def test_the_same_seq_is_overwritten(self, three: SnapshotStore, clock: ContractClock) -> None:
         clock.advance(5)
         three.save_snapshot("s", 30, "better")

@@ -51,7 +51,7 @@ def fill(store, clock):
     store.journal.truncate("stream-0", 3)
     store.journal.append("emptied", [NewEvent("a", n) for n in range(4)])
     store.journal.truncate("emptied", 99)
-    store.snapshots.save_snapshot("stream-0", 4, {"state": [1, 2]})
+    store.snapshots.save_snapshot("stream-0", 4, {"state": [1, 2]}, {"made by": "test"})
     store.snapshots.save_snapshot("emptied", 4, "all there is")
     waiting, done, failed, running = store.outbox.add(
         [NewEffect("mail", {"n": n}, dedupe_key=f"k{n}", stream="stream-1") for n in range(4)]
@@ -78,7 +78,8 @@ def check_copied(source, target):
         (i.key, i.value, i.expires_at) for i in source.scan()
     ]
     assert events(target) == events(source)
-    assert target.snapshots.load_snapshot("stream-0").state == {"state": [1, 2]}
+    snapshot = target.snapshots.load_snapshot("stream-0")
+    assert (snapshot.state, snapshot.metadata) == ({"state": [1, 2]}, {"made by": "test"})
     assert [(e.dedupe_key, e.status, e.result, e.error) for e in target.outbox.list()] == [
         ("k0", "pending", None, None),
         ("k1", "completed", {"receipt": 1}, None),
