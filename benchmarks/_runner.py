@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from understudy.benchmarks import _machine
 from understudy.benchmarks._libraries import LIBRARIES, availability
+from understudy.benchmarks._nursery import Nursery
+from understudy.benchmarks._nursery import possible as _nursery_possible
 from understudy.benchmarks._results import Measurement, Results
 
 if TYPE_CHECKING:
@@ -142,8 +144,14 @@ def _steps(item: Scenario, peer: str, turn: int, options: Options) -> list[Step]
     return [Step(item, peer, turn, point, point) for point in points]
 
 
-def take(step: Step, options: Options) -> Measurement:
-    """Take one measurement in a child process; whatever the child does, this returns."""
+def take(step: Step, options: Options, nursery: Nursery | None = None) -> Measurement:
+    """Take one measurement in a child process; whatever the child does, this returns.
+
+    Args:
+        step: which.
+        options: how.
+        nursery: what to fork the child from; optional, a fresh interpreter if absent.
+    """
     limit = options.limit or step.scenario.limit
     order: dict[str, Any] = {
         "scenario": step.scenario.name,
@@ -157,9 +165,11 @@ def take(step: Step, options: Options) -> Measurement:
         order["pin"] = list(cores(options))
     if options.directory is not None:
         order["directory"] = str(options.directory)
-    command = _command(step, order, options)
     begun = time.perf_counter()
-    answer, errors, status = _child(command, limit)
+    if nursery is None:
+        answer, errors, status = _child(_command(step, order, options), limit)
+    else:
+        answer, errors, status = nursery.run(order, limit + GRACE)
     measurement = Measurement(step.scenario.name, step.peer, step.round, step.point)
     if status is None:
         where = _hanging_at(errors)
@@ -301,16 +311,18 @@ def run(
         absent=absent,
     )
     begun = time.perf_counter()
+    stack = contextlib.ExitStack()
     failed: dict[tuple[str, str, int | None], Measurement] = {}
     watcher.began(results, steps)
     try:
+        nursery = stack.enter_context(_nursery(scenarios, options))
         for step in steps:
             watcher.taking(step)
             before = failed.get((step.scenario.name, step.peer, step.point))
             if before is not None:
                 watcher.took(step, before)
                 continue
-            measurement = take(step, options)
+            measurement = take(step, options, nursery)
             if measurement.cause is not None:
                 failed[step.scenario.name, step.peer, step.point] = measurement
             results.add(measurement)
@@ -319,6 +331,7 @@ def run(
             watcher.took(step, measurement)
     except KeyboardInterrupt:
         results.run["interrupted"] = True
+    stack.close()
     results.run["seconds"] = round(time.perf_counter() - begun, 1)
     results.machine["load_after"] = _machine.load()
     results.machine["noise_after"] = _machine.noise()
@@ -326,6 +339,15 @@ def run(
         results.save(path)
     watcher.finished(results)
     return results
+
+
+def _nursery(
+    scenarios: list[Scenario], options: Options
+) -> contextlib.AbstractContextManager[Nursery | None]:
+    """What children are forked from; a profiler needs to start them itself."""
+    if options.profile or not _nursery_possible():
+        return contextlib.nullcontext()
+    return Nursery(list(dict.fromkeys(s.origin for s in scenarios)))
 
 
 def _describe(item: Scenario) -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[[Bench], object]")
 
 OURS = "understudy"
+SUITES = ("kernel", "supervision", "journal", "sessions", "savina")
 
 
 class Metric(enum.Enum):
@@ -131,12 +132,14 @@ class Registry:
             raise UnknownScenario(name, self._scenarios) from None
 
     def all(self) -> list[Scenario]:
-        """Everything, in order."""
-        return list(self._scenarios.values())
+        """Everything: our suites first, then by declaration."""
+        found = list(self._scenarios.values())
+        place = {name: i for i, name in enumerate(SUITES)}
+        return sorted(found, key=lambda s: place.get(s.suite, len(SUITES)))
 
     def suites(self) -> list[str]:
         """Names of the suites, in order."""
-        return list(dict.fromkeys(s.suite for s in self._scenarios.values()))
+        return list(dict.fromkeys(s.suite for s in self.all()))
 
     def select(self, suites: Iterable[str] = (), patterns: Iterable[str] = ()) -> list[Scenario]:
         """Scenarios of these suites whose name or key matches one of the patterns.

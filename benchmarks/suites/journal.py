@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -86,9 +87,9 @@ def actors(bench: Bench) -> None:
     """A hundred actors, asked all at once, turn after turn."""
     from understudy.supervision import ActorSystem
 
-    account = _account()
+    cls = account()
     system: Any = ActorSystem("bench", data_dir=bench.directory)
-    refs = [system.spawn(account, persistence_id=f"account:{i}") for i in range(100)]
+    refs = [system.spawn(cls, persistence_id=f"account:{i}") for i in range(100)]
     turns = max(1, bench.size // 100)
     with bench.measure(items=100 * turns):
         for turn in range(turns):
@@ -97,8 +98,9 @@ def actors(bench: Bench) -> None:
     system.stop(timeout=LIMIT)
 
 
-def _account() -> Any:
-    """A persistent actor whose every message is one event."""
+@functools.cache
+def account() -> Any:
+    """A persistent actor class whose every message is one event."""
     from dataclasses import dataclass
 
     from understudy.actors import PersistentActor

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from understudy.benchmarks._scenario import Metric, Scenario, declare
-from understudy.benchmarks.suites.journal import _account
+from understudy.benchmarks.suites.journal import account
 
 if TYPE_CHECKING:
     from understudy.benchmarks._bench import Bench
@@ -122,14 +122,14 @@ def restore(bench: Bench) -> None:
     from understudy.storage import Journal, NewEvent
     from understudy.supervision import ActorSystem
 
-    account = _account()
+    cls = account()
     system: Any = ActorSystem("bench", data_dir=bench.directory)
     journal: Journal = system.journal
     journal.append("session:ada", [NewEvent("bench.moved", {"amount": 1})])
     texts = ["x" * 1_000 for _ in range(bench.size * MEGABYTE // 1_000)]
     journal.save_snapshot("session:ada", 1, {"count": 1, "texts": texts})
     with bench.measure(items=1):
-        ref = system.spawn(account, persistence_id="session:ada")
+        ref = system.spawn(cls, persistence_id="session:ada")
         answer = ref.ask(None, timeout=LIMIT)
     bench.check(answer == 1, f"the actor came back with {answer} events instead of 1")
     system.stop(timeout=LIMIT)
@@ -141,13 +141,13 @@ def replay(bench: Bench) -> None:
     from understudy.storage import NewEvent
     from understudy.supervision import ActorSystem
 
-    account = _account()
+    cls = account()
     system: Any = ActorSystem("bench", data_dir=bench.directory)
     for start in range(0, bench.size, 1_000):
         news = [NewEvent("bench.moved", {"amount": i}) for i in range(start, start + 1_000)]
         system.journal.append("account:ada", news)
     with bench.measure(items=1):
-        ref = system.spawn(account, persistence_id="account:ada")
+        ref = system.spawn(cls, persistence_id="account:ada")
         answer = ref.ask(None, timeout=LIMIT)
     bench.check(answer == bench.size, f"{answer} of {bench.size} events were replayed")
     system.stop(timeout=LIMIT)

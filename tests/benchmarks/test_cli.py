@@ -24,7 +24,7 @@ def bench():
 def faked(monkeypatch):
     """Measurements without child processes."""
 
-    def fake(step, options):
+    def fake(step, options, nursery):
         value = {"loop": 4e-8, "builtin": 1e-8}.get(step.peer, 1e-6)
         return Measurement(step.scenario.name, step.peer, step.round, step.point, value,
                            figures={"items": 1, "wall": value, "cpu": value})  # fmt: skip
@@ -78,7 +78,7 @@ def test_check_compares_with_the_committed_run_and_never_fails(bench, tmp_path, 
 def test_a_failure_is_named_and_makes_the_exit_status_one(bench, monkeypatch):
     monkeypatch.setattr(
         _runner, "take",
-        lambda step, options: Measurement(step.scenario.name, step.peer, step.round, cause="it broke"),
+        lambda step, options, nursery: Measurement(step.scenario.name, step.peer, step.round, cause="it broke"),
     )  # fmt: skip
     found = bench("sample", "--scenario", "sum", "--rounds", "1")
     assert found.exit_code == 1
@@ -86,7 +86,7 @@ def test_a_failure_is_named_and_makes_the_exit_status_one(bench, monkeypatch):
 
 
 def test_ctrl_c_is_status_130(bench, monkeypatch):
-    def interrupted(step, options):
+    def interrupted(step, options, nursery):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_runner, "take", interrupted)

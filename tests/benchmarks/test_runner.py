@@ -9,6 +9,7 @@ import pytest
 
 from understudy.benchmarks import LIBRARIES, REGISTRY, Options, Results, _machine, plan, run, worker
 from understudy.benchmarks import _runner as runner
+from understudy.benchmarks._nursery import Nursery, NurseryClosed
 
 from .conftest import Recorder
 
@@ -98,7 +99,7 @@ def test_a_crash_is_named_and_the_run_goes_on(chosen, recorder):
 def test_what_failed_is_not_tried_again_in_later_rounds(recorder, chosen, monkeypatch):
     tried = []
 
-    def fake(step, opts):
+    def fake(step, opts, nursery):
         tried.append((step.peer, step.round))
         value = None if step.peer == "loop" else 1.0
         cause = "it broke" if value is None else None
@@ -219,3 +220,31 @@ def test_the_machine_is_described(tmp_path):
     assert found["memory"] > 2**20
     assert _machine.versions()["python"]
     assert 0 <= _machine.noise() < 100
+
+
+# -- the nursery --
+
+
+def test_a_nursery_that_ends_says_its_last_words():
+    with Nursery(["no_such_module"]) as nursery:
+        with pytest.raises(NurseryClosed, match="no_such_module"):
+            nursery.run(order("sample/sum", "loop"), 10)
+
+
+def test_children_of_a_nursery_are_processes_of_their_own():
+    with Nursery([REGISTRY.get("sample/sum").origin]) as nursery:
+        found = [nursery.run(order("sample/sum", "loop"), 10) for _ in range(3)]
+    assert [status for _, _, status in found] == [0, 0, 0]
+    assert all(json.loads(answer)["items"] == 100 for answer, _, _ in found)
+
+
+def test_without_fork_each_measurement_starts_an_interpreter(chosen, recorder, monkeypatch):
+    monkeypatch.setattr(runner, "_nursery_possible", lambda: False)
+    results = run(chosen("sum"), options(), recorder)
+    assert [m.cause for m in results.measurements] == [None, None]
+
+
+def test_an_interpreter_that_hangs_is_cut_off_too(chosen):
+    (step,) = plan(chosen("hang"), options())[0]
+    found = runner.take(step, options(limit=2.0))
+    assert found.cause.startswith("no result within 2 s")

@@ -68,6 +68,8 @@ def test_a_wrong_answer_is_found(key):
         "astar": [0, 1],
         "bndbuffer": (1, 1, 1),
         "filterbank": [1.0],
+        "uct": (-1, -1),
+        "facloc": (-1, -1),
     }.get(
         key,
         (-1, -1, False) if key in {"concdict", "concsll", "philosopher", "barber"} else -1,
