@@ -38,9 +38,10 @@ class Reply:
     """What to say, and what to say it from.
 
     `text` is worded from the passages alone. `data` goes into the final frame:
-    `found`, the numbered `sources`, and what the next follow-up needs (`query`,
-    `about`, `told`). `passages` are those a language model may word an answer
-    from, each with its number in `sources`; empty where there is nothing to word.
+    `found`, the numbered `sources`, those of them that the text cites (`cited`), and
+    what the next follow-up needs (`query`, `about`, `told`). `passages` are those a
+    language model may word an answer from, each with its number in `sources`; empty
+    where there is nothing to word.
     """
 
     text: str
@@ -93,6 +94,7 @@ class Library:
             {
                 "found": True,
                 "sources": _sources(used, query),
+                "cited": list(range(1, len(used) + 1)),
                 "query": _as_data(query),
                 "about": 1,
                 "told": [used[0].id] if _short(used[0]) else [],
@@ -125,8 +127,7 @@ class Library:
             if not told:
                 said = _listed(about.query.terms)
                 text = f"The {name} source, “{passage.title}”, says nothing about {said}."
-                data = {"found": False, "sources": sources, "about": about.number, "told": []}
-                return Reply(text, data)
+                return Reply(text, _about_data(about.number, sources, found=False))
         else:
             told = self._untold(passage, frozenset() if about.again else about.told)
         if not told:
@@ -137,16 +138,10 @@ class Library:
             if about.number < len(sources):
                 following = sources[about.number]["title"]
                 text += f" The next source is “{following}” [{about.number + 1}]."
-            data = {"found": True, "sources": sources, "about": about.number, "told": []}
-            return Reply(text, data)
+            return Reply(text, _about_data(about.number, sources))
         head = f"**{told[0].title}**, {told[0].location}:"
         text = f"{head}\n\n{wording.in_full(told, about.number)}"
-        data = {
-            "found": True,
-            "sources": sources,
-            "about": about.number,
-            "told": [p.id for p in told],
-        }
+        data = _about_data(about.number, sources, told)
         return Reply(text, data, [(about.number, p) for p in told])
 
     def _untold(self, passage: Passage, told: frozenset[str]) -> list[Passage]:
@@ -181,6 +176,23 @@ def _plain(text: str, *, found: bool | None = None) -> Reply:
     if found is not None:
         data["found"] = found
     return Reply(text, data)
+
+
+def _about_data(
+    number: int,
+    sources: Sequence[dict[str, Any]],
+    told: Sequence[Passage] = (),
+    *,
+    found: bool = True,
+) -> dict[str, Any]:
+    """The sources keep their numbers, so that the next follow-up means the same ones."""
+    return {
+        "found": found,
+        "sources": list(sources),
+        "cited": [number],
+        "about": number,
+        "told": [passage.id for passage in told],
+    }
 
 
 def _recalled(recall: Recall) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CODE_LINES = 14
 SENTENCES = 4
 SOURCES = 4
+FURTHER_CHARS = 240
 
 # A further source is worth naming when it fits at least this much as well as the best.
 RELEVANT = 0.12
@@ -31,7 +32,10 @@ _SENTENCE_END = re.compile(
 )
 _DOUBLE_QUOTED = re.compile(r'"([^"\s]|[^"\s][^"\n]{0,38}[^"\s])"')
 _SINGLE_STARS = re.compile(r"(?<![*\w])\*([\w .-]+?)\*(?![*\w])")
-_CALL = re.compile(r"(?<![`\w.])([A-Za-z_][\w.]*\(\))(?!`)")
+# A call, or a name that no word of prose looks like.
+_NAME = re.compile(
+    r"(?<![\w.])(\.?[A-Za-z_][\w.]*\(\)|\.?__\w+__|[A-Za-z]\w*_\w*[A-Za-z0-9])(?!\w)"
+)
 _PROSE_WORDS = frozenset(
     "an are be been by can it may must of same that the this to was will".split()  # noqa: SIM905  - easier to read than a list
 )
@@ -73,7 +77,7 @@ def blocks(body: str, *, quotes_are_code: bool = False) -> list[Block]:
             else:
                 found.append(Block(text, code=True))
         else:
-            text = " ".join(line.strip() for line in lines)
+            text = " ".join(" ".join(lines).split())
             found.append(Block(_inline(text, quotes_are_code=quotes_are_code)))
     return found
 
@@ -133,10 +137,9 @@ def _inline(text: str, *, quotes_are_code: bool) -> str:
         text = _DOUBLE_QUOTED.sub(r"`\1`", text)
     else:
         text = re.sub(r"``([^`]+)``", r"`\1`", text)
-    text = _SINGLE_STARS.sub(r"_\1_", text)
-    if "`" not in text:
-        text = _CALL.sub(r"`\1`", text)
-    return text.strip()
+    parts = text.split("`")  # the odd ones are code already
+    parts[::2] = (_NAME.sub(r"`\1`", _SINGLE_STARS.sub(r"_\1_", part)) for part in parts[::2])
+    return "`".join(parts).strip()
 
 
 def sentences(text: str) -> list[str]:
@@ -214,7 +217,8 @@ def answer(hits: Sequence[Hit], query: Query) -> tuple[str, list[Passage]]:
         if chosen and wanted & _stems(chosen[0]) and chosen[0] not in said:
             said.add(chosen[0])
             used.append(hit.passage)
-            further.append(f"- **{hit.passage.title}**: {_cited(chosen[0], len(used))}")
+            said_there = _cut(chosen[0], FURTHER_CHARS)
+            further.append(f"- **{hit.passage.title}**: {_cited(said_there, len(used))}")
     if further:
         parts.append("See also:\n\n" + "\n".join(further))
     return "\n\n".join(parts), used
@@ -266,6 +270,10 @@ def excerpt(passage: Passage, query: Query, length: int = 220) -> str:
     chosen, _ = lead(passage, query, 2)
     text = " ".join(chosen) or " ".join(passage.body.split())
     text = re.sub(r"`|\*\*|(?<!\w)_|_(?!\w)", "", text)
+    return _cut(text, length)
+
+
+def _cut(text: str, length: int) -> str:
     if len(text) <= length:
         return text
     return text[:length].rsplit(" ", 1)[0].rstrip(",;:") + " …"

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,7 +30,9 @@ class LibrarianProcess:
         self.data_dir = Path(data_dir)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = self.data_dir.with_name(self.data_dir.name + ".log")
+        handle, name = tempfile.mkstemp(prefix="librarian-", suffix=".log")
+        os.close(handle)
+        self.log = Path(name)
         self.command = [sys.executable, str(ROOT / "examples" / "librarian")]
         if docs is not None:
             self.command += ["--docs", str(docs)]
@@ -106,3 +109,4 @@ class LibrarianProcess:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(30)
+        self.log.unlink(missing_ok=True)

@@ -108,7 +108,8 @@ function sources(turn, item) {
   box.append(element("h3", "sources-head", turn.data.sources.length === 1 ? "Source" : "Sources"));
   const cards = element("div", "cards");
   for (const source of turn.data.sources) {
-    const card = element("article", "card");
+    const used = turn.data.cited?.includes(source.n) ?? true;
+    const card = element("article", used ? "card" : "card unused");
     card.dataset.source = source.n;
     card.dataset.kind = source.kind;
     const title = element("h4", "card-title", source.title);

@@ -19,6 +19,7 @@ export class Tree {
     // EventSource reconnects by itself, but not after an answer that is no stream.
     source.addEventListener("error", () => {
       this.root.classList.add("stale");
+      this.summary.textContent = "the house is dark: the server is away";
       if (source.readyState === EventSource.CLOSED) setTimeout(() => this.start(), 2000);
     });
   }
