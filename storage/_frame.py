@@ -326,7 +326,7 @@ def diagnose_all(position: int, body: bytes) -> list[CorruptRecord]:
         scanner.value()
         scanner.value()
         checksums = bytes(scanner.decoded())
-        count = scanner.array()
+        count = min(scanner.array(), max(len(checksums) // 4, 1))
         for index in range(count):
             at = scanner.at
             try:
@@ -410,7 +410,8 @@ class _Scanner:
         sized = _SIZED.get(first)
         if sized is not None:
             size, extra = sized
-            self.at += self._number(size) + extra
+            length = self._number(size)
+            self.at += length + extra
             return 0
         counted = _COUNTED.get(first)
         if counted is None:

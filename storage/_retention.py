@@ -17,6 +17,7 @@ from understudy.storage import _archive, _frame
 from understudy.storage._catalog import key_of, pack, stream_entries, u64
 from understudy.storage._errors import CorruptRecord
 from understudy.storage._outbox import FINAL, effect_of
+from understudy.storage._pruning import truncate
 
 if TYPE_CHECKING:
     import pathlib
@@ -149,22 +150,34 @@ class Keeper:
 
     def _rows_of_segment(self, segment: Segment, cut: int) -> None:
         doomed: list[tuple[int, str, int, int]] = []
+        hidden: dict[str, int] = {}
         kept = 0
+        whole = cut >= segment.last
         low = segment.first
         while low <= min(segment.last, cut):
             page, low = self._page(segment, low, cut)
             for position, run, value in page:
                 count = len(run.events)
                 last = run.first_seq + count - 1
-                if position + count - 1 <= cut and last <= self._limit(run.stream):
+                limit = self._limit(run.stream)
+                if position + count - 1 <= cut and last <= limit:
                     doomed.append((position, run.stream, last, count))
                     self._keep_copy(position, run, value)
-                else:
-                    kept += count
+                    continue
+                whole = False
+                kept += min(count, cut - position + 1)
+                due = min(run.first_seq + cut - position, last)
+                if run.first_seq <= min(due, limit) and not self._hidden_only:
+                    # A row goes as a whole; what is due of one that stays is hidden.
+                    hidden[run.stream] = min(due, limit) + 1
+                    self._keep_copy(position, run, value)
         self._flush_archive()
         if doomed:
-            whole = not kept and cut >= segment.last
             self._drop(segment, doomed, whole=whole)
+        for stream, low in hidden.items():
+            gone = truncate(self._core, stream, low).result()
+            self.dropped_events += gone
+            kept -= gone
         self.kept_events += 0 if self._hidden_only else kept
 
     def _page(

@@ -566,6 +566,8 @@ class Writer:
         last = head.last
         if expected is not None and expected != last and (expected or not head.deleted):
             raise WrongExpectedSeq(stream, expected, last)
+        if batch.seq is not None and last and batch.seq != last + 1:
+            raise WrongExpectedSeq(stream, batch.seq - 1, last)
         self.touch(stream, head)
         us = self.us if batch.us is None else batch.us
         if batch.seq is not None:
