@@ -26,7 +26,7 @@ from understudy.actors._cell import (
     Cell,
 )
 from understudy.actors._envelope import StopRequest, TimerDue, WatchNotice, message_of
-from understudy.actors._errors import ActorDeadError, Ignore
+from understudy.actors._errors import ActorDeadError, Ignore, MailboxFull
 from understudy.actors._events import (
     ActorFailed,
     ActorStarted,
@@ -582,6 +582,15 @@ class LivingCell(Cell):
             for item in batch:
                 self._us_undeliverable(item, "stopped")
 
+    def _us_why_not(self, message: Any, reason: str) -> Exception:
+        if reason == "overflow":
+            extra = self._us_extra
+            spec = extra.mailbox.spec if extra is not None and extra.mailbox is not None else None
+            return MailboxFull(message, self, spec.capacity if spec is not None else None)
+        return ActorDeadError(
+            f"{self} stopped before handling the message", ref=self, message=message
+        )
+
     def _us_undeliverable(self, item: Any, reason: str) -> None:
         """Account for one item that reaches nobody: its asker, and one dead letter."""
         sender = None
@@ -600,9 +609,7 @@ class LivingCell(Cell):
                 if reply is not None:
                     reply._us_resolve(None)
                 return
-            if reply is not None and not reply._us_fail(
-                ActorDeadError(f"{self} stopped before handling the message", ref=self)
-            ):
+            if reply is not None and not reply._us_fail(self._us_why_not(message, reason)):
                 return
         if message.__class__ is DeadLetter:
             return  # it was on its way to a subscriber: a dead letter about it would have no end
