@@ -299,7 +299,10 @@ def detector(bench: Bench) -> None:
 def overhead(
     bench: Bench, run: Callable[[Kit], Callable[[], object]], *, directory: str | None = None
 ) -> None:
-    """Time a run with metrics on and off in turns; the median quotient is what they add.
+    """Take a run's CPU time with metrics on and off in turns; the median quotient is what they add.
+
+    CPU time, because a few percent of wall time drown in what else the machine does, and in the
+    flushes of a disk.
 
     Args:
         bench: the measurement.
@@ -314,9 +317,9 @@ def overhead(
         took = {}
         # Whoever goes first changes, so that a slow moment meets both alike.
         for on in (turn % 2 == 0, turn % 2 == 1):
-            begun = time.perf_counter()
+            begun = time.process_time()
             systems[on]()
-            took[on] = time.perf_counter() - begun
+            took[on] = time.process_time() - begun
         if turn:
             quotients.append(took[True] / took[False])
     bench.result(statistics.median(quotients) - 1)

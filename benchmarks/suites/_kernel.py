@@ -71,7 +71,7 @@ CREATE = _kernel(
 )  # fmt: skip
 IDLE = _kernel(
     "idle", "memory of an idle actor", size=50_000, unit="actor", metric=Metric.BYTES,
-    sizes={**FEW, "pykka": 1_000}, warm=False, rounds=3,
+    sizes={**FEW, "pykka": 1_000}, warm=False, rounds=2,
     doc="Resident memory that one more idle actor takes, its own attributes not counted.",
 )  # fmt: skip
 STOP = _kernel(
@@ -104,18 +104,19 @@ UNPINNED_PING_PONG = _kernel(
 )  # fmt: skip
 DETECTOR = _kernel(
     "detector", "CPU of an idle system with its failure detector", unit="actor",
-    metric=Metric.SHARE, points=(100, 10_000, 100_000), warm=False, rounds=2, pinned=False,
+    metric=Metric.SHARE, points=(100, 10_000, 100_000), warm=False, rounds=1,
+    quick_points=1, pinned=False,
     doc="Share of one core that a system takes whose actors, all watched, do nothing.",
 )  # fmt: skip
 OBSERVED_TELL = _kernel(
     "observed_tell", "what metrics add to a tell", size=20_000, unit="message",
     metric=Metric.SHARE, warm=False,
-    doc="Time with metrics on, against metrics off, in turns in one process.",
+    doc="CPU time with metrics on, against metrics off, in turns in one process.",
 )  # fmt: skip
 OBSERVED_ASK = _kernel(
     "observed_ask", "what metrics add to an ask", size=5_000, unit="ask", metric=Metric.SHARE,
     warm=False,
-    doc="Time with metrics on, against metrics off, in turns in one process.",
+    doc="CPU time with metrics on, against metrics off, in turns in one process.",
 )  # fmt: skip
 SCALE = _kernel(
     "scale", "a thousand to a million actors", unit="actor",
