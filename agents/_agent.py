@@ -96,23 +96,16 @@ class Agent(Actor):
             task.cancel()
         try:
             await task
-        except asyncio.CancelledError:
-            if turn.crashing:
-                crash = AgentCrash()
-                turn.finish(Outcome(error=crash))
-                raise crash from None
-            if turn.cancelled:
-                turn.finish(Outcome(cancelled=True))
-                return
-            task.cancel()
-            turn.finish(Outcome(error=asyncio.CancelledError("the agent was stopped")))
-            raise
         except BaseException as error:
-            if turn.cancelled:
-                turn.finish(Outcome(cancelled=True))
-            else:
-                turn.finish(Outcome(error=error))
-            raise
+            if isinstance(error, asyncio.CancelledError):
+                if turn.crashing:
+                    error = AgentCrash()
+                elif not turn.cancelled:  # the agent itself is being stopped or replaced
+                    task.cancel()
+            turn.finish(Outcome(error=None if turn.cancelled else error, cancelled=turn.cancelled))
+            if turn.cancelled and isinstance(error, asyncio.CancelledError):
+                return
+            raise error from None
         turn.finish(Outcome(cancelled=turn.cancelled))
 
     async def _us_drive(self, turn: TurnContext) -> None:
