@@ -228,9 +228,10 @@ class Demo:
         self.done.append(kill)
         kill.ready = await self.start_server()
 
-    def _on_frame(self, _client: Client, frame: dict[str, Any]) -> None:
-        if self.done and self.done[-1].first_answer is None:
-            kill = self.done[-1]
+    def _on_frame(self, client: Client, frame: dict[str, Any]) -> None:
+        kill = self.done[-1] if self.done else None
+        # Frames that a killed server had sent may still be on their way: they are not its heir's.
+        if kill is not None and kill.first_answer is None and client.connected_at > kill.started:
             since = time.monotonic() - kill.started
             if kill.first_frame is None:
                 kill.first_frame = since

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class Client:
         self.seq = 0
         self.received: list[dict[str, Any]] = []
         self.fresh_tokens = 0
+        self.connected_at = 0.0  # monotonic seconds of the last (re)connect
         self._moved = moved
         self._parts: list[str] = []
         self._name = f"{user}:librarian:{thread}"
@@ -85,6 +87,7 @@ class Client:
             self.fresh_tokens = 0
             try:
                 async with connect(f"{self.url}?after={self.seq}", open_timeout=5) as socket:
+                    self.connected_at = time.monotonic()
                     await socket.send(asked)
                     while True:
                         frame = json.loads(await socket.recv())

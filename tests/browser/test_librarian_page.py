@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -183,6 +184,35 @@ def test_a_conversation_can_be_taken_off_the_list(page, server):
     page.locator(".thread", has_text="zip").hover()
     page.locator(".thread", has_text="zip").locator(".thread-drop").click()
     expect(page.locator(".thread")).to_have_count(1)
+
+
+def test_another_window_of_the_same_conversation_follows_along(page, server):
+    visit(page, server)
+    ask(page, "What does zip do?")
+    answered(page, 1)
+    other = page.context.new_page()
+    other.goto(page.url)
+    answered(other, 1)
+    ask(other, WITH)
+    answered(other, 2)
+    answered(page, 2)
+    assert texts(page) == texts(other)
+    ask(page, "and the second one?")
+    answered(page, 3)
+    answered(other, 3)
+    assert other.locator(".asked").all_inner_texts() == page.locator(".asked").all_inner_texts()
+
+
+def test_an_empty_data_directory_after_a_reload_is_a_new_beginning(page, server):
+    visit(page, server)
+    ask(page, "What does zip do?")
+    answered(page, 1)
+    server.kill()
+    shutil.rmtree(server.data_dir)
+    server.start()
+    expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+    ask(page, "what is a lambda")
+    expect(page.locator(".turn .prose").last).to_contain_text("Lambda expressions")
 
 
 def test_the_tree_shows_the_conversation_one_is_in(page, server):

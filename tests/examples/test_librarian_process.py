@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 from examples.librarian.corpus import PythonCorpus
 from examples.librarian.index import open_index
 from tests.examples.librarian_process import ROOT, LibrarianProcess
+from tests.examples.model_server import ModelServer
 
 pytestmark = pytest.mark.slow
 WITH = "What does the with statement do?"
@@ -137,6 +138,62 @@ def test_docs_of_one_s_own_are_answered_from(tmp_path):
 def test_a_setting_that_cannot_be_used_is_refused_before_anything_starts(tmp_path):
     said = refused(LibrarianProcess(tmp_path / "data", LIBRARIAN_WEBHOOK="nowhere"))
     assert "LIBRARIAN_WEBHOOK='nowhere'" in said
+
+
+def test_the_environment_has_a_model_word_the_answers(data_dir):
+    with ModelServer() as model:
+        model.behaviour = [["It wraps", " a block [1]."]]
+        environment = {
+            "OPENAI_BASE_URL": model.url,
+            "OPENAI_API_KEY": "s3cret",
+            "OPENAI_MODEL": "small",
+        }
+        with LibrarianProcess(data_dir, **environment) as server:
+            answer = server.ask("t1", WITH, "m1")
+            assert answer["message"] == "It wraps a block [1]."
+            assert answer["data"]["model"] == "small"
+            assert json.loads(server.get("/librarian/about")[1])["model"] == "small"
+            assert b"s3cret" not in server.log.read_bytes()
+
+
+def test_the_journal_is_followed_from_another_process_while_the_server_writes(data_dir):
+    with LibrarianProcess(data_dir, pace=0.0) as server:
+        server.ask("t1", WITH, "m1")
+        command = [
+            sys.executable,
+            "-m",
+            "understudy.cli",
+            "journal",
+            "tail",
+            "--json",
+            "--data-dir",
+            str(data_dir),
+        ]
+        follower = subprocess.Popen(
+            [
+                *command,
+                "-n",
+                "1",
+                "-t",
+                "user_message",
+                "-t",
+                "message",
+                "session:ada:librarian:t1",
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert "is used to wrap" in follower.stdout.readline()
+            server.ask("t1", "What does zip do?", "m2")
+            assert "What does zip do?" in follower.stdout.readline()
+            assert "n-length tuples" in follower.stdout.readline()
+        finally:
+            follower.kill()
+            follower.wait(30)
+            follower.stdout.close()
+        assert server.stop() == 0
 
 
 def test_the_crash_button_s_route_crashes_one_agent_only(data_dir):
