@@ -283,7 +283,8 @@ class Journal(Upkeep):
             events: one or more.
             expected_seq: the last seq the stream must have; 0 for "no stream yet". Optional, and
                 if absent any. If the place is taken by events with the same ids, the append is
-                a repeat: it succeeds without a write.
+                a repeat: it succeeds without a write. Ids are remembered as long as their
+                events are in the log; what retention took may be written anew.
             epoch: incarnation of the writer. Optional; a lower one than the highest the stream
                 has seen is refused.
 

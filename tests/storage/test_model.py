@@ -44,7 +44,7 @@ class Model:
     """What a stream is, in plain Python."""
 
     def __init__(self) -> None:
-        self.events: list[tuple] = []  # (type, value, id, critical, position), seq = place + 1
+        self.events: list[tuple] = []  # (type, value, id, critical, position, end of batch)
         self.low = 1
         self.epoch = 0
         self.tombstone = False
@@ -101,9 +101,10 @@ class JournalMachine(RuleBasedStateMachine):
             return
         assert not result.duplicate
         assert result.first_seq == model.last + 1
+        end = model.last + len(batch)
         for type_, value, event_id, critical in batch:
             self.positions.append((stream, model.last + 1))
-            model.events.append((type_, value, event_id, critical, len(self.positions)))
+            model.events.append((type_, value, event_id, critical, len(self.positions), end))
         model.epoch = max(model.epoch, epoch or 0)
         assert result.last_seq == model.last
         assert result.position == len(self.positions)
@@ -195,6 +196,11 @@ class JournalMachine(RuleBasedStateMachine):
     @rule()
     def compact(self):
         self.journal.compact()
+        for model in self.model.values():
+            # A batch of which nothing can be read is gone, and its ids are forgotten.
+            for seq, event in enumerate(model.events, 1):
+                if event[5] < model.low:
+                    model.events[seq - 1] = (*event[:2], None, *event[3:])
 
     @rule()
     @precondition(lambda self: len(self.subscribed) < 3)

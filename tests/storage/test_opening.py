@@ -498,3 +498,44 @@ def test_forked_is_its_own_error():
     error = JournalForked("/p", 1, 2)
     assert (error.opened_by, error.used_by) == (1, 2)
     assert "spawn" in str(error)
+
+
+@pytest.mark.conformance(139)
+def test_a_torn_row_at_the_end_is_named_at_opening_or_reading(path):
+    from understudy.storage import CorruptRecord
+
+    journal = Journal.open(path)
+    journal.append("s", [NewEvent("x", "first")])
+    journal.append("s", [NewEvent("x", "TORN-PAYLOAD")])
+    journal._core.writer.checkpoint = lambda: None  # the tail will be read again
+    journal.close()
+    data = (path / "data.mdb").read_bytes().replace(b"TORN-PAYLOAD", b"TORN-P\0\0\0\0\0\0")
+    (path / "data.mdb").write_bytes(data)
+    with pytest.raises(CorruptRecord) as caught:
+        Journal.open(path)
+    assert (caught.value.stream, caught.value.seq, caught.value.position) == ("s", 2, 2)
+    with pytest.raises(CorruptRecord):
+        Journal.open(path, readonly=True)
+
+
+@pytest.mark.conformance(140)
+def test_a_long_replay_holds_no_more_than_a_batch(path):
+    with Journal.open(path, "relaxed") as journal:
+        for _ in range(60):
+            journal.submit("s", [NewEvent("x", "y" * 1000)] * 1000)
+        journal.sync()
+    out = run(
+        """
+        import resource, sys
+        from understudy.storage import Journal
+        with Journal.open(sys.argv[1]) as journal:
+            next(journal.read("s"))
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            import tracemalloc
+            tracemalloc.start()
+            total = sum(len(r.payload) for r in journal.read("s"))
+            print(total, tracemalloc.get_traced_memory()[1] < 12_000_000)
+        """,
+        path,
+    )
+    assert out == "60000000 True\n"
