@@ -14,6 +14,8 @@ import logging
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+import pykka
+
 from understudy.actors import _handle
 from understudy.actors._cell import (
     CLOSED,
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["LivingCell"]
 
 logger = logging.getLogger("pykka")
+
+_NO_STOP = pykka.Actor.on_stop
 
 
 class LivingCell(Cell):
@@ -207,6 +211,37 @@ class LivingCell(Cell):
             self._us_idle = True
             if self._us_queue:
                 self._us_submit(self)
+
+    def _us_close_idle(self, reason: Exit) -> bool:
+        """Close at once an actor that does nothing and has nothing to clean up.
+
+        Stopping ten thousand idle actors by way of their control lanes costs ten times as much.
+
+        Returns:
+            Whether it was closed; False, and nothing done, if it is busy, or has an `on_stop`,
+            children or anything else to see to.
+        """
+        if (
+            not self._us_idle
+            or self._us_odd
+            or self._us_extra is not None
+            or self._us_owner is not None
+            or self.actor_class.on_stop is not _NO_STOP
+            or self in self._us_rt.families
+        ):
+            return False
+        strand = strand_here()
+        # The claim: nobody can take a message up while it is held.
+        self._us_owner = owner = self._us_owner or strand
+        if owner is not strand:
+            return False
+        done = not self._us_queue and not self._us_odd
+        if done:
+            self._us_close(reason)
+        self._us_owner = None
+        if self._us_queue or self._us_control:
+            self._us_submit(self)
+        return done
 
     # --- carried out by the owner -------------------------------------------------------------
 
@@ -613,7 +648,7 @@ class LivingCell(Cell):
                 return
         if message.__class__ is DeadLetter:
             return  # it was on its way to a subscriber: a dead letter about it would have no end
-        self._us_rt.dead_letter(DeadLetter(message_of(message), self, sender, reason))
+        self._us_rt.dead_letter(DeadLetter(message_of(item), self, sender, reason))
 
 
 def _start_over(cell: Any, strand: Strand, lock: Any, turn: Turn) -> None:
