@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -19,6 +19,7 @@ from understudy.gateway._feed import Feed
 from understudy.gateway._frames import check_identifier, encode_frame, encode_json, read_message
 from understudy.gateway._path import session_path
 from understudy.gateway._websocket import DEFAULT_CLIENT, cursor_ahead, read_after
+from understudy.storage._record import Priority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     Handler = Callable[[Gateway, Request], Awaitable[Response]]
 
 log = structlog.get_logger("understudy.gateway")
+
+PRIORITIES: tuple[str, ...] = get_args(Priority)
 
 
 def json_response(value: Any, status: int = 200, **headers: str) -> Response:
@@ -186,7 +189,7 @@ async def get_events(gateway: Gateway, request: Request, key: SessionKey) -> Res
         key,
         after=after,
         types=types,
-        priority=query.get("priority") or None,
+        priority=_priority(query.get("priority")),
         limit=limit,
     )
     shown = [_event(event) for event in events]
@@ -198,6 +201,14 @@ async def get_events(gateway: Gateway, request: Request, key: SessionKey) -> Res
             "more": len(shown) == limit,
         }
     )
+
+
+def _priority(text: str | None) -> str | None:
+    if text is not None and text not in PRIORITIES:
+        raise GatewayError(
+            "bad_priority", f"priority={text!r}: give {' or '.join(PRIORITIES)}, or leave it out"
+        )
+    return text
 
 
 def _event(event: Any) -> dict[str, Any]:

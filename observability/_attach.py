@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from typing import TYPE_CHECKING
 
 from understudy.observability._metrics import Metrics
@@ -11,19 +10,18 @@ from understudy.observability._metrics import Metrics
 if TYPE_CHECKING:
     from understudy.supervision import ActorSystem
 
-_ATTACHED: weakref.WeakKeyDictionary[ActorSystem, Metrics] = weakref.WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
 def attach(system: ActorSystem) -> Metrics:
     """The metrics of `system`, made at the first call; the same object at every later one.
 
-    `ActorSystem(metrics=True)` calls this, and so does a gateway, whose `/metrics` shows them. The
-    observation costs nothing until somebody looks: see `Metrics`.
+    `ActorSystem(metrics=True)` calls this, and so does a gateway, whose `/metrics` shows them; they
+    are `system.metrics` from then on, and end with the system. The observation costs nothing until
+    somebody looks: see `Metrics`.
     """
     with _LOCK:
-        found = _ATTACHED.get(system)
-        if found is None:
-            found = Metrics(system)
-            _ATTACHED[system] = found
+        found = system.metrics
+        if not isinstance(found, Metrics):
+            found = system.metrics = Metrics(system)
         return found

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,8 @@ class Running:
             text=True,
             cwd=cwd,
             env=environment(**env),
+            # A group of its own, so that what it starts can be ended with it.
+            start_new_session=True,
         )
         self.lines: queue.Queue[str] = queue.Queue()
         self.errors: list[str] = []
@@ -143,8 +146,8 @@ def serve(office: Path):
 
     yield start
     for server in started:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(server.process.pid, signal.SIGKILL)
+        server.wait()
         server.process.stdout.close()
         server.process.stderr.close()

@@ -96,6 +96,12 @@ def test_the_innermost_error_of_ours_speaks_for_those_around_it() -> None:
     assert explain(outer) == "the journal in 'x' is locked"
 
 
+def test_an_error_of_ours_speaks_for_the_operating_systems_beneath_it() -> None:
+    locked = UnderstudyError("the journal is open in process 7")
+    locked.__cause__ = BlockingIOError(11, "Resource temporarily unavailable")
+    assert explain(locked) == "the journal is open in process 7"
+
+
 def test_an_error_of_the_operating_system_names_its_file() -> None:
     assert explain(FileNotFoundError(2, "No such file", "x.toml")) == "x.toml: No such file"
     assert explain(UnderstudyError("two\nlines")) == "two lines"

@@ -190,7 +190,7 @@ def test_a_module_that_misses_another_is_not_called_missing_itself(office) -> No
         ({"PORT": "many"}, (), "PORT is 'many'; give a number from 0 to 65535"),
         ({"PORT": "70000"}, (), "PORT is '70000'"),
         ({}, ("--log-level", "loud"), "--log-level is 'loud'"),
-        ({}, ("--port", "70000"), "70000"),
+        ({}, ("--port", "70000"), "--port"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(office, env, args, words) -> None:
@@ -238,14 +238,24 @@ def test_a_changed_file_is_served_after_a_reload_and_sessions_go_on(serve, offic
         port = free.getsockname()[1]
     server = serve("office", "--reload", "--port", port).ready()
     with session(server) as client:
-        assert ask(client, "a b", "m1")[-1]["seq"] == 3
+        last = ask(client, "a b", "m1")[-1]["seq"]
     text = (office / "office.py").read_text().replace('word + " "', 'word.upper() + " "')
     (office / "office.py").write_text(text)
     again = server.ready()
-    with session(again, query="?after=3") as client:
-        assert ask(client, "a b", "m2")[-1]["message"] == "A B "
+    with session(again, query=f"?after={last}") as client:
+        frames = ask(client, "a b", "m2")
+    assert frames[-1]["message"] == "A B "
+    assert frames[0]["seq"] == last + 1
     server.signal(signal.SIGINT)
     assert server.wait() == 0
+
+
+def test_a_reloader_that_is_killed_takes_its_server_with_it(serve) -> None:
+    server = serve("office", "--reload", "--port", "0").ready()
+    server.process.kill()
+    # The server holds the other end of the pipe: it ends when the server does.
+    assert server.wait() == -signal.SIGKILL
+    assert not any(reader.is_alive() for reader in server._readers)
 
 
 def test_a_system_that_gives_up_ends_the_server_with_code_one(serve, office) -> None:

@@ -179,7 +179,11 @@ def test_events_come_in_pages(door) -> None:
 
 def test_events_of_another_priority_are_left_out(door) -> None:
     door.http.post(MESSAGES, json={"text": "x", "message_id": "m1"})
-    assert door.http.get(EVENTS, params={"priority": "low"}).json()["events"] == []
+    everything = door.http.get(EVENTS).json()["events"]
+    critical = door.http.get(EVENTS, params={"priority": "critical"}).json()["events"]
+    normal = door.http.get(EVENTS, params={"priority": "normal"}).json()["events"]
+    assert {event["type"] for event in critical} == {"user_message", "message"}
+    assert sorted(critical + normal, key=lambda event: event["seq"]) == everything
 
 
 @pytest.mark.parametrize(
@@ -187,6 +191,7 @@ def test_events_of_another_priority_are_left_out(door) -> None:
     [
         ("after=x", "bad_cursor"),
         ("after=-1", "bad_cursor"),
+        ("priority=loud", "bad_priority"),
         ("limit=0", "bad_limit"),
         ("limit=x", "bad_limit"),
         ("limit=99999999999999", "bad_limit"),

@@ -82,9 +82,11 @@ def test_the_tree_shows_the_session_and_its_agent(door) -> None:
 
 
 def test_the_tree_can_be_kept_short(door) -> None:
+    for thread in ("t1", "t2", "t3"):
+        door.http.post(f"/v1/sessions/ada/echo/{thread}/messages", json={"text": "x"})
     body = door.http.get("/v1/tree?children=1").json()
-    assert len(body["tree"]["children"]) == 1
-    assert body["tree"]["more"] > 0
+    sessions = next(node for node in body["tree"]["children"] if node["name"] == "sessions")
+    assert (len(sessions["children"]), sessions["more"]) == (1, 2)
     assert door.http.get("/v1/tree?children=x").status_code == 400
 
 

@@ -40,17 +40,17 @@ def read_port(text: str) -> int:
 def explain(error: BaseException) -> str:
     """One line that says what went wrong and what to do.
 
-    Errors of starting wrap their cause; the cause is what the reader can act on, so the innermost
-    error of ours speaks.
+    Errors of starting wrap their cause; the cause is what the reader can act on. So the innermost
+    error of ours speaks; where there is none, the innermost of the operating system.
     """
-    told: BaseException = error
-    seen: set[int] = set()
+    chain: list[BaseException] = []
     inner: BaseException | None = error
-    while inner is not None and id(inner) not in seen:
-        seen.add(id(inner))
-        if isinstance(inner, UnderstudyError | OSError):
-            told = inner
+    while inner is not None and inner not in chain:
+        chain.append(inner)
         inner = getattr(inner, "cause", None) or inner.__cause__
+    ours = [link for link in chain if isinstance(link, UnderstudyError)]
+    systems = [link for link in chain if isinstance(link, OSError)]
+    told = (ours or systems or [error])[-1]
     if isinstance(told, OSError) and not isinstance(told, UnderstudyError):
         where = f"{told.filename}: " if told.filename else ""
         text = f"{where}{told.strerror or told}"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 import traceback
 import weakref
 from dataclasses import dataclass
@@ -274,7 +277,10 @@ class Census:
         living = [
             system
             for system in found
-            if isinstance(system, ActorSystem) and system.state != "stopped"
+            # One whose making failed half-way has stopped itself and has no state yet.
+            if isinstance(system, ActorSystem)
+            and hasattr(system, "terminated")
+            and system.state != "stopped"
         ]
         return sorted(living, key=lambda system: -system.uptime)
 
@@ -286,9 +292,18 @@ class Census:
                 system.stop()
 
 
+def _end_with_parent() -> None:
+    """Stop in order when the reloader is gone, killed perhaps: nobody else would stop us."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def run_child(options: Options, sockets: list[socket.socket]) -> None:
     """One life of a reloading server. Runs in a child process."""
     configure_logging(options.log_level)
+    threading.Thread(target=_end_with_parent, name="reload-parent", daemon=True).start()
     try:
         code = run(options, sockets[0])
     except (UnderstudyError, OSError) as error:
