@@ -315,14 +315,15 @@ class PersistentActor(Actor):
         gate = self._us_gate = Gate()
         for call in step.calls:
             gate.add_done_callback(_if_safe(call))
-        append = Append(
-            self.persistence_id,
-            step.events,
-            expected_seq=self._us_seq - len(step.events),
-            epoch=self._us_writer.epoch,
-        )
-        write = Write(appends=(append,) if step.events else (), effects=step.effects)
-        commit = self._us_journal.submit_write(write)
+        expected, epoch = self._us_seq - len(step.events), self._us_writer.epoch
+        if not step.effects:  # the common case, and the cheaper way
+            commit = self._us_journal.submit(
+                self.persistence_id, step.events, expected_seq=expected, epoch=epoch
+            )
+        else:
+            appends = (Append(self.persistence_id, step.events, expected, epoch),)
+            write = Write(appends=appends if step.events else (), effects=step.effects)
+            commit = self._us_journal.submit_write(write)
         self._us_writer.last = commit
         commit.add_done_callback(_Settle(self, gate))
         every = self.snapshot_every

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,15 +24,16 @@ class HeldJournal:
 
     def __init__(self, system: us.ActorSystem) -> None:
         self._handle = system.journal
-        self._real = system.journal.submit_write
         self._held: list[tuple[Any, Any]] = []
         self.arrived = threading.Semaphore(0)
-        self._error: BaseException | None = None
-        vars(system.journal)["submit_write"] = self._submit
+        for name in ("submit", "submit_write"):
+            vars(system.journal)[name] = functools.partial(
+                self._submit, getattr(system.journal, name)
+            )
 
-    def _submit(self, write: Any, **options: Any) -> Any:
+    def _submit(self, real: Any, *args: Any, **options: Any) -> Any:
         future: Any = CommitFuture()
-        self._held.append((write, future))
+        self._held.append((functools.partial(real, *args, **options), future))
         self.arrived.release()
         return future
 
@@ -39,16 +41,20 @@ class HeldJournal:
         for _ in range(count):
             assert self.arrived.acquire(timeout=WAIT)
 
+    def _open(self) -> None:
+        for name in ("submit", "submit_write"):
+            del vars(self._handle)[name]
+
     def let_go(self) -> None:
-        del vars(self._handle)["submit_write"]
-        for write, future in self._held:
+        self._open()
+        for submit, future in self._held:
             try:
-                future.set_result(self._real(write).result())
+                future.set_result(submit().result())
             except us.UnderstudyError as error:
                 future.set_exception(error)
 
     def fail(self, error: BaseException) -> None:
-        del vars(self._handle)["submit_write"]
+        self._open()
         for _, future in self._held:
             future.set_exception(error)
 
