@@ -15,7 +15,9 @@ import selectors
 import socket
 import stat
 import struct
+import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +82,9 @@ class ControlSocket:
     Args:
         path: Where the socket shall be; a stale one there is replaced. The directory's lock is
             the caller's business: two systems never share a data directory.
-        handlers: What can be asked: the word and a callable taking the request (a mapping) and
-            returning plain data. They run on the socket's own thread, one at a time; what one
-            raises is told to whoever asked.
+        handlers: What can be asked, beside `threads`: the word and a callable taking the request
+            (a mapping) and returning plain data. They run on the socket's own thread, one at a
+            time; what one raises is told to whoever asked.
         spawn_thread: Starts the thread: called as `spawn_thread(target, name)`; optional,
             and if absent a plain daemon thread is started.
     """
@@ -95,7 +97,7 @@ class ControlSocket:
         spawn_thread: SpawnThread | None = None,
     ) -> None:
         self.path = Path(path)
-        self.handlers: dict[str, Handler] = dict(handlers or {})
+        self.handlers: dict[str, Handler] = {"threads": all_threads, **(handlers or {})}
         self._spawn_thread = spawn_thread or _plain_thread
         self._listener: socket.socket | None = None
         self._waker: socket.socket | None = None
@@ -250,6 +252,20 @@ def control_request(data_dir: Path | str, op: str, *, timeout: float = 10.0, **o
         told = reply.get("error") or {}
         raise ControlError(told.get("code", "failed"), told.get("message", "it gave no reason"))
     return reply.get("data")
+
+
+def all_threads(_: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The Python stack of every thread of this process but the one that looks."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return [
+        {
+            "thread": ident,
+            "name": names.get(ident, "unknown"),
+            "stack": "".join(traceback.format_stack(frame)),
+        }
+        for ident, frame in sys._current_frames().items()
+        if ident != threading.get_ident()
+    ]
 
 
 def _plain_thread(target: Callable[[], None], name: str) -> threading.Thread:

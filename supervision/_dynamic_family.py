@@ -447,6 +447,7 @@ class DynamicFamily(Family):
     def _stop_children(self) -> None:
         """Halt all side by side; those with the family's own limit share one timer."""
         shared: list[ActorRef[Any]] = []
+        brutal = self._shutdown is Shutdown.BRUTAL
         families = self.realm.families
         self._stopping_all = True
         for name, ref in list(self._children.items()):
@@ -455,29 +456,21 @@ class DynamicFamily(Family):
                 self._children.pop(name, None)
                 continue
             child = self._records.get(ref)
-            if child is None:
-                if ref in families or is_supervisor(ref.actor_class):
-                    child = self._find(ref)
-                    assert child is not None
-                elif close_idle(ref):
+            if ref in families or brutal or (child is None and is_supervisor(ref.actor_class)):
+                child = self._find(ref)
+            elif child is None or (child.state is RUNNING and child.shutdown == self._shutdown):
+                if close_idle(ref):
                     del self._children[name]
+                    self._records.pop(ref, None)
                     continue
-                elif self._shutdown is Shutdown.BRUTAL:
-                    child = self._find(ref)
-                    assert child is not None
-            if child is None or (
-                child.live
-                and child.on_down is None
-                and child.shutdown == self._shutdown
-                and self._shutdown is not Shutdown.BRUTAL
-                and ref not in families
-            ):
                 if child is not None:
                     child.state = STOPPING
                     child.on_down = self._stopped_one
                 shared.append(ref)
                 ref._us_halt(Exit.SHUTDOWN)
-            elif not child.live:
+                continue
+            assert child is not None
+            if not child.live:
                 self._put_down(child, Exit.SHUTDOWN)
             elif child.on_down is None or child.state is not STOPPING:
                 self._halt(child, self._stopped_one)

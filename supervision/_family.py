@@ -45,6 +45,7 @@ class Child:
     __slots__ = (
         "budget",
         "failures",
+        "halts",
         "id",
         "incarnation",
         "lane",
@@ -93,6 +94,7 @@ class Child:
         self.last_words: str | None = None
         self.timer: Handle | None = None
         self.lane: Any = None
+        self.halts = 0  # which halt is under way: what belongs to an earlier one comes late
         self.on_down: Callable[[Child, Exit], None] | None = None
         self.starter: Future[Any] | None = None
         self.terminators: list[Future[Any]] = []
@@ -429,6 +431,8 @@ class Family:
         assert child.ref is not None
         child.state = STOPPING
         child.on_down = on_down
+        child.halts += 1
+        halt = child.halts
         limit = child.shutdown
         if limit is Shutdown.BRUTAL:
             self._kill(child)
@@ -436,21 +440,26 @@ class Family:
         if not isinstance(limit, Shutdown):
             due = self.realm.clock.monotonic() + limit
             child.timer = self.realm.clock.call_at(
-                due, lambda: self._post(self._overdue, child, on_down)
+                due, lambda: self._post(self._overdue, child, halt)
             )
         below = self.realm.families.get(child.ref)
         if below is None:
             child.ref._us_halt(Exit.SHUTDOWN)
         else:
-            below.halt_children(Exit.SHUTDOWN, lambda: self._post(self._halt_self, child, on_down))
+            below.halt_children(Exit.SHUTDOWN, lambda: self._post(self._halt_self, child, halt))
 
-    def _halt_self(self, child: Child, on_down: Callable[[Child, Exit], None]) -> None:
+    def _halt_self(self, child: Child, halt: int) -> None:
         # Late where the child was killed meanwhile: its next incarnation must not be hit.
-        if child.on_down is on_down and child.live and child.ref is not None:
+        if (
+            child.halts == halt
+            and child.on_down is not None
+            and child.live
+            and child.ref is not None
+        ):
             child.ref._us_halt(Exit.SHUTDOWN)
 
-    def _overdue(self, child: Child, on_down: Callable[[Child, Exit], None]) -> None:
-        if child.on_down is on_down:
+    def _overdue(self, child: Child, halt: int) -> None:
+        if child.halts == halt and child.on_down is not None:
             self._report("shutdown_error", child, Exit.KILLED, "none")
             self._kill(child)
 

@@ -570,7 +570,7 @@ class StaticFamily(Family):
             return
         child.terminators.append(future)
         if child.live:
-            if child.on_down is None:
+            if child.on_down is None or child.state is not STOPPING:
                 self._halt(child, self._put_down)
             elif child.on_down == self._lane_down:
                 # A group restart is stopping it: it goes down, and stays there.

@@ -44,7 +44,6 @@ class FakeCell:
         self.halted: list[Exit] = []
         self.resumed = 0
         self.running = False
-        self._us_idle = False  # never closed on the quick way: tests want to see each step
 
     def __repr__(self) -> str:
         return f"<fake {self.path}>"
@@ -72,6 +71,9 @@ class FakeCell:
         self.halted.append(reason)
         if not self.plan.hold_stop:
             self.finish_stop()
+
+    def _us_close_idle(self, reason: Exit) -> bool:
+        return False  # never on the quick way: tests want to see each step
 
     def _us_fail(self, cause: BaseException, **_: Any) -> None:
         self.failed_with = cause

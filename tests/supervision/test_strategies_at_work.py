@@ -568,6 +568,45 @@ def test_stopping_twice_tells_both_who_asked() -> None:
     assert w.stop() == [True]
 
 
+class Below:
+    """The family of a child that is a supervisor: it stops when the test says so."""
+
+    def __init__(self, w: World, id: str) -> None:
+        self.done: list[Any] = []
+        w.runtime.families[w.cell(id)] = self
+
+    def halt_children(self, _reason: Exit, done: Any) -> None:
+        self.done.append(done)
+
+    def kill(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("limit", [5.0, Shutdown.INFINITY])
+def test_stopping_joins_a_halt_that_a_group_restart_has_begun(limit: Any) -> None:
+    w = World(OneForAll(), spec("a"), spec("s", shutdown=limit))
+    below = Below(w, "s")
+    crash(w, "a")
+    done = w.stop()
+    assert done == []
+    [gone] = below.done
+    gone()
+    assert w.cell("s").halted == [Exit.SHUTDOWN]
+    assert done == [True]
+
+
+def test_a_limit_still_holds_for_a_halt_that_was_joined() -> None:
+    w = World(OneForAll(), spec("a"), spec("s", shutdown=5.0))
+    below = Below(w, "s")
+    crash(w, "a")
+    done = w.stop()
+    w.clock.advance(5.0)
+    assert done == [True]
+    assert w.cell("s").closed == Exit.KILLED
+    below.done[0]()  # late: nobody is hit by it
+    assert w.cell("s").halted == []
+
+
 def test_a_crash_while_the_family_stops_brings_nobody_back() -> None:
     w = world(OneForOne(), "ab")
     w.runtime.plan("b").hold_stop = True
