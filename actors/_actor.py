@@ -64,7 +64,7 @@ class Actor(pykka.ThreadingActor):
     _us_context: Context | None = None
 
     @classmethod
-    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:  # type: ignore[override]
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
         """Start a standalone actor, as Pykka does, and register it in the `ActorRegistry`.
 
         Returns at once: a ref that is dead once `on_start` has failed.
@@ -83,7 +83,7 @@ class Actor(pykka.ThreadingActor):
             cell = self._actor_ref = unstarted(type(self))
         cell._us_actor = self
 
-    # --- names of Pykka's -----------------------------------------------------------------------
+    # --- names of Pykka's --------------------------------------------------------------------
 
     @property
     def actor_ref(self) -> ActorRef[Self]:
@@ -110,7 +110,8 @@ class Actor(pykka.ThreadingActor):
 
     @staticmethod
     def _create_future() -> Future[Any]:
-        return Future()
+        future: Future[Any] = Future()
+        return future
 
     def stop(self) -> None:
         """End normally, behind the messages sent so far. For a supervisor this is no failure."""
@@ -131,7 +132,7 @@ class Actor(pykka.ThreadingActor):
             raise DeathPact(message.ref, message.reason)
         logger.warning("Unexpected message received by %s: %s", self, message)
 
-    # --- beyond Pykka -----------------------------------------------------------------------------
+    # --- beyond Pykka ------------------------------------------------------------------------
 
     @property
     def context(self) -> Context:
@@ -140,6 +141,17 @@ class Actor(pykka.ThreadingActor):
         if context is None:
             context = self._us_context = Context(self)
         return context
+
+    if TYPE_CHECKING:  # the hooks of Pykka's: here they may be coroutine functions too
+
+        def on_start(self) -> Any:
+            """Run before the first message, on the dispatcher. Raising means: not started."""
+
+        def on_stop(self) -> Any:
+            """Run after the last message of a normal end or an ordered stop."""
+
+        def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> Any:
+            """Run after a failure, on the instance that failed."""
 
     def _us_fenced(self) -> bool:
         """Whether this instance was replaced, so that nothing it does counts any more."""

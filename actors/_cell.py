@@ -1,11 +1,11 @@
 """The cell: an actor's mailbox, its owner and its life, all in the object users know as its ref.
 
 Who may run an actor. `_us_owner` is the claim: the strand that stands there owns the actor and
-serves its mailbox; it is taken by one statement that no thread switch can part. A sender appends and, if it finds `_us_idle` set,
-clears it and submits the cell to its dispatcher. The owner, when it finds nothing more to do, sets
-`_us_idle`, lets go, and *looks once more*; so a message is never left lying, and a submission too
-many is harmless, because its claim fails or finds an empty mailbox. That is also why an asker may
-claim and serve the actor on its own thread.
+serves its mailbox; it is taken by one statement that no thread switch can part. A sender appends
+and, if it finds `_us_idle` set, clears it and submits the cell to its dispatcher. The owner, when
+it finds nothing more to do, sets `_us_idle`, lets go, and *looks once more*; so a message is never
+left lying, and a submission too many is harmless, because its claim fails or finds an empty
+mailbox. That is also why an asker may claim and serve the actor on its own thread.
 
 This holds because attribute loads and stores are sequentially consistent, and because CPython
 switches threads and delivers signals only at calls and backward jumps; both the GIL gives. A build
@@ -23,7 +23,6 @@ it saw with the cell's after every call of user code.
 from __future__ import annotations
 
 import asyncio
-import threading
 from contextvars import Context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +34,7 @@ from understudy.actors._envelope import seal
 from understudy.actors._strand import cell_var, local, strand_here
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from understudy.actors._class_info import ClassInfo
@@ -140,6 +140,7 @@ class Cell(pykka.ActorRef[Any]):
         "_us_incarnation",
         "_us_info",
         "_us_inline",
+        "_us_inlined",
         "_us_lock",
         "_us_odd",
         "_us_owner",
@@ -148,7 +149,6 @@ class Cell(pykka.ActorRef[Any]):
         "_us_phase",
         "_us_queue",
         "_us_rt",
-        "_us_inlined",
         "_us_stoppers",
         "_us_submit",
         "actor_class",
@@ -594,7 +594,7 @@ class Cell(pykka.ActorRef[Any]):
 
         def _us_do_halt(self, strand: Strand, lock: Any, reason: Any, run_hooks: bool) -> None: ...
 
-    # --- serving a callee from the asker's thread ------------------------------------------------
+    # --- serving a callee from the asker's thread --------------------------------------------
 
     def _us_serve(self, future: Future[Any]) -> None:
         """Run this actor on the calling thread until `future` is done, if that is allowed now."""
@@ -640,7 +640,7 @@ class Cell(pykka.ActorRef[Any]):
             self._us_inline = False
             self._us_fast = False
 
-    # --- looked at from outside ----------------------------------------------------------------
+    # --- looked at from outside --------------------------------------------------------------
 
     def _us_holder(self) -> Any:
         """The strand that runs this actor now, or the suspended turn that keeps it busy."""

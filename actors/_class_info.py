@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["ClassInfo", "class_info"]
 
 _MISSING = object()
+_NEW: Any = object.__new__
 
 
 class ClassInfo:
@@ -52,7 +53,7 @@ class ClassInfo:
         self.simple = (
             self.home == "pool"
             and self.mailbox is None
-            and cls.__new__ is object.__new__
+            and getattr(cls, "__new__", None) is _NEW
             and not hasattr(cls, "_us_recover")
         )
 

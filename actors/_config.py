@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import tomllib
 import types
@@ -322,9 +323,9 @@ def _environment(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, An
                     variable, environ[variable], f"use one of {', '.join(accepted)}", "environment"
                 )
             continue
-        key, part = found
-        value = environ[variable]
-        yield f"environment {variable}", {key: {part: _Text(value)} if part else _Text(value)}
+        key, option = found
+        text = _Text(environ[variable])
+        yield f"environment {variable}", {key: {option: text} if option else text}
 
 
 def _same_part(name: str, rest: str) -> bool:
@@ -355,19 +356,17 @@ def _merge(
             raise ConfigError(key, value, f"use one of {', '.join(known)}", source)
         section = SECTIONS.get(key)
         if section is not None:
-            if isinstance(value, section):
-                value = dataclasses.asdict(value)
-            made = _section(section, key, _table(key, value, source), source, {})
+            parts = dataclasses.asdict(value) if isinstance(value, section) else value
+            made = _section(section, key, _table(key, parts, source), source, {})
             target = merged.setdefault(key, {})
-            for part in value:
+            for part in parts:
                 target[part] = getattr(made, part)
                 origins[f"{key}.{part}"] = source
         elif key == "dispatchers":
             merged[key] = {**merged.get(key, {}), **_dispatchers(value, source)}
             origins[key] = source
         else:
-            spec = next(spec for spec in dataclasses.fields(Config) if spec.name == key)
-            merged[key] = _check(Config, spec, key, value, source)
+            merged[key] = _check(Config, Config.__dataclass_fields__[key], key, value, source)
             origins[key] = source
 
 
@@ -437,7 +436,7 @@ def _check(cls: type[Any], spec: dataclasses.Field[Any], name: str, value: Any, 
     elif wanted is float:
         good = isinstance(value, (int, float)) and not isinstance(value, bool)
         value = float(value) if good else value
-        good = good and value == value and abs(value) != float("inf")
+        good = good and math.isfinite(value)
     else:
         if isinstance(value, os.PathLike):
             value = os.fspath(value)

@@ -101,7 +101,7 @@ class Context:
             raise Fenced(cell, cell._us_incarnation, what)
         return cell
 
-    # --- where it is ---------------------------------------------------------------------------
+    # --- where it is -------------------------------------------------------------------------
 
     @property
     def system(self) -> Any:
@@ -170,7 +170,7 @@ class Context:
         talk = Talk(None, 0, id=correlation_id or info.correlation_id, trace=trace)
         strand.envelope = (*envelope[:5], talk, envelope[6])
 
-    # --- children and watching -----------------------------------------------------------------
+    # --- children and watching ---------------------------------------------------------------
 
     def spawn(self, cls: Any, *args: Any, **kwargs: Any) -> ActorRef[Any]:
         """Start a child: as `system.spawn`, with this actor as its supervisor.
@@ -213,7 +213,7 @@ class Context:
         if extra is not None and extra.watching and extra.watching.pop(ref, None) is not None:
             ref._us_unwatched(cell)
 
-    # --- messages ------------------------------------------------------------------------------
+    # --- messages ----------------------------------------------------------------------------
 
     def stash(self) -> None:
         """Put the message being handled aside, with its asker waiting on."""
@@ -271,7 +271,7 @@ class Context:
         cell._us_fast = False
         cell._us_odd = True
 
-    # --- time --------------------------------------------------------------------------------------
+    # --- time --------------------------------------------------------------------------------
 
     def schedule_once(self, delay: float, message: Any, to: ActorRef[Any] | None = None) -> Timer:
         """Send `message` after `delay` seconds, to this actor or to `to`."""

@@ -52,7 +52,7 @@ class Talk:
         strand: Strand | None,
         turn: int,
         *,
-        id: str | None = None,
+        id: str | None = None,  # noqa: A002 - the field's word
         trace: Any = None,
     ) -> None:
         self._strand = strand

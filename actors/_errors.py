@@ -90,7 +90,11 @@ class BlockingAsk(UnderstudyError):
 class StartFailed(UnderstudyError):
     """An actor could not be started: its `__init__` or `on_start` raised `cause`."""
 
-    def __init__(self, id: Any, cause: BaseException | None) -> None:
+    def __init__(
+        self,
+        id: Any,  # noqa: A002 - OTP's word
+        cause: BaseException | None,
+    ) -> None:
         super().__init__(f"{id} could not start: {cause!r}")
         self.id = id
         self.cause = cause

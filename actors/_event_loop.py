@@ -106,8 +106,9 @@ class EventLoop:
         self._scheduled = True
         self._start()
         try:
-            if asyncio._get_running_loop() is self.loop:
-                self.loop.call_soon(self._drain)
+            here = asyncio._get_running_loop()
+            if here is not None and here is self.loop:
+                here.call_soon(self._drain)
             else:
                 self.loop.call_soon_threadsafe(self._drain)
         except RuntimeError:  # the loop is closed: its actors cannot run any more

@@ -9,7 +9,9 @@ of the two always sees the other. A lock is made only by somebody who really has
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import logging
 import queue
 import sys
 import threading
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from understudy.actors._strand import Strand
 
 __all__ = ["Future", "ThreadingFuture", "get_all"]
+
+logger = logging.getLogger("understudy")
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -53,7 +57,7 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
     _get_hook: Any = None
     _us_sources: tuple[pykka.Future[Any], ...] = ()
 
-    __init__ = object.__init__  # type: ignore[assignment]
+    __init__ = object.__init__
 
     def __repr__(self) -> str:
         return "<pykka.Future>" if self._us_done is None else f"<pykka.Future {self._us_state()}>"
@@ -64,7 +68,7 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
         value, error = self._us_done
         return f"error={error[1]!r}" if error is not None else f"value={value!r}"
 
-    # --- resolving -------------------------------------------------------------------------
+    # --- resolving ---------------------------------------------------------------------------
 
     def set(self, value: T | None = None) -> None:
         """Set the value. Raises `queue.Full` if there is a result or a get hook already."""
@@ -127,7 +131,7 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
             else:
                 _call(callback, self)
 
-    # --- waiting ---------------------------------------------------------------------------
+    # --- waiting -----------------------------------------------------------------------------
 
     def get(self, *, timeout: float | None = None) -> Any:
         """Get the value, waiting for it if need be.
@@ -222,7 +226,7 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
         if self._us_done is not None:
             self._us_notify()
 
-    # --- beyond Pykka ----------------------------------------------------------------------
+    # --- beyond Pykka ------------------------------------------------------------------------
 
     def done(self) -> bool:
         """Whether the result is there, so that `get()` returns at once."""
@@ -379,9 +383,7 @@ def _call(callback: Callable[[Any], object], future: Any) -> None:
     try:
         callback(future)
     except Exception:
-        import logging
-
-        logging.getLogger("understudy").exception("A done callback failed: %r", callback)
+        logger.exception("A done callback failed: %r", callback)
 
 
 def _when_done(source: Any, callback: Callable[[Any], object]) -> None:
@@ -391,10 +393,8 @@ def _when_done(source: Any, callback: Callable[[Any], object]) -> None:
         return
 
     def wait() -> None:
-        try:
+        with contextlib.suppress(BaseException):  # the hook meets it again, and keeps it
             source.get()
-        except BaseException:
-            pass  # the hook meets it again, and keeps it
         callback(source)
 
     threading.Thread(target=wait, daemon=True, name="understudy-join").start()

@@ -41,7 +41,7 @@ _PLAIN: Final = frozenset(
 )
 
 
-# --- one message -----------------------------------------------------------------------------
+# --- one message ----------------------------------------------------------------------------
 
 
 def receiver(cell: Any) -> Callable[[Any], Any]:
@@ -155,10 +155,10 @@ def _step_done(
     if cell._us_extra.stashed:
         cell._us_extra.stashed = False
         return
-    _hold(cell, lock, gate, result, reply, envelope)
+    _hold(cell, gate, result, reply, envelope)
 
 
-def _hold(cell: Any, lock: Any, gate: Any, result: Any, reply: Any, envelope: Any) -> None:
+def _hold(cell: Any, gate: Any, result: Any, reply: Any, envelope: Any) -> None:
     """Let an answer leave when `gate` opens, and never before the answers ahead of it."""
     extra = cell._us_more()
     with cell._us_rt.lock:
@@ -167,18 +167,18 @@ def _hold(cell: Any, lock: Any, gate: Any, result: Any, reply: Any, envelope: An
         entry: list[Any] = [gate is None, None, result, reply, envelope]
         extra.gates.append(entry)
     if gate is None:
-        _release(cell, lock)
+        _release(cell)
         return
 
     def opened(error: BaseException | None) -> None:
         entry[1] = error
         entry[0] = True
-        _release(cell, lock)
+        _release(cell)
 
     gate.add_done_callback(opened)
 
 
-def _release(cell: Any, lock: Any) -> None:
+def _release(cell: Any) -> None:
     extra = cell._us_extra
     while True:
         with cell._us_rt.lock:
@@ -253,7 +253,7 @@ def _copy_result(source: Any, reply: Any) -> None:
         reply._us_resolve(value)
 
 
-# --- failures ----------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------
 
 
 def raised(
@@ -305,7 +305,7 @@ def _died(cell: Any, error: BaseException) -> ActorDeadError:
     return dead
 
 
-# --- coroutine handlers --------------------------------------------------------------------------
+# --- coroutine handlers ---------------------------------------------------------------------
 
 
 def drive(
@@ -400,7 +400,7 @@ def _why_cancelled(cell: Any, turn: Turn, reply: Any) -> BaseException | None:
     return turn.error
 
 
-# --- messages that are not the user's ----------------------------------------------------------
+# --- messages that are not the user's -------------------------------------------------------
 
 
 def get_attr(root: Any, path: tuple[str, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from dataclasses import dataclass
@@ -51,12 +52,11 @@ class Interceptor:
     def __call__(self, target: T) -> T:
         """Put it around a class (all its messages) or around one method."""
         if inspect.isclass(target):
-            mine = target.__dict__.get("_us_class_interceptors")
-            if mine is None:
-                mine = getattr(target, "_us_class_interceptors", ())
-            target._us_class_interceptors = (self, *mine)  # type: ignore[attr-defined]
+            cls: Any = target
+            cls._us_class_interceptors = (self, *getattr(cls, "_us_class_interceptors", ()))
             return target
-        return self._around_method(target)
+        method: T = self._around_method(target)
+        return method
 
     def _around_method(self, method: Any) -> Any:
         if inspect.iscoroutinefunction(method):
@@ -135,11 +135,9 @@ class Interceptor:
         return await result if result.__class__ is CoroutineType else result
 
 
-async def _limited(actor: Any, coroutine: Any, timeout: float | None) -> Any:
-    if timeout is None:
+async def _limited(actor: Any, coroutine: Any, limit: float | None) -> Any:
+    if limit is None:
         return await coroutine
-    import asyncio
-
     clock = actor.actor_ref._us_rt.clock
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
@@ -151,7 +149,7 @@ async def _limited(actor: Any, coroutine: Any, timeout: float | None) -> Any:
         if task is not None:
             loop.call_soon_threadsafe(task.cancel)
 
-    handle = clock.call_at(clock.monotonic() + timeout, expire)
+    handle = clock.call_at(clock.monotonic() + limit, expire)
     try:
         return await coroutine
     except asyncio.CancelledError:
@@ -159,7 +157,7 @@ async def _limited(actor: Any, coroutine: Any, timeout: float | None) -> Any:
             raise
         if task is not None:
             task.uncancel()
-        raise Timeout(f"{actor} took longer than {timeout} seconds and was cancelled") from None
+        raise Timeout(f"{actor} took longer than {limit} seconds and was cancelled") from None
     finally:
         handle.cancel()
 

@@ -15,6 +15,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import pykka
+from pykka.messages import _ActorStop
 
 from understudy.actors import _handle
 from understudy.actors._cell import (
@@ -57,7 +58,7 @@ class LivingCell(Cell):
 
     __slots__ = ()
 
-    # --- what guardians call ---------------------------------------------------------------------
+    # --- what guardians call -----------------------------------------------------------------
 
     def _us_begin(self) -> None:
         """Run the next incarnation: a fresh instance, its `on_start`, then the mailbox."""
@@ -243,7 +244,7 @@ class LivingCell(Cell):
             self._us_submit(self)
         return done
 
-    # --- carried out by the owner -------------------------------------------------------------
+    # --- carried out by the owner ------------------------------------------------------------
 
     def _us_do_begin(self, strand: Strand, lock: Any) -> None:
         if self._us_phase == CLOSED:
@@ -515,7 +516,7 @@ class LivingCell(Cell):
         self._us_forget_incarnation()
         self._us_guardian.child_ended(self, self._us_incarnation, reason)
 
-    # --- coroutine turns ------------------------------------------------------------------------
+    # --- coroutine turns ---------------------------------------------------------------------
 
     def _us_turn_ended(self, turn: Turn) -> None:
         """A suspended turn is over (loop thread): have the owner look after it."""
@@ -551,7 +552,7 @@ class LivingCell(Cell):
             return False
         return bool(self._us_queue) or self._us_owner is not None or not self._us_idle
 
-    # --- between incarnations ---------------------------------------------------------------------
+    # --- between incarnations ----------------------------------------------------------------
 
     def _us_forget_incarnation(self) -> None:
         """Drop what belongs to one incarnation: timers, watches, behaviour, context, lease."""
@@ -573,7 +574,7 @@ class LivingCell(Cell):
         if stash:
             self._us_put_back(stash)
 
-    # --- watching ---------------------------------------------------------------------------------
+    # --- watching ----------------------------------------------------------------------------
 
     def _us_watched(self, watcher: Any, token: object) -> bool:
         """Add a watcher; False if this actor is dead."""
@@ -597,17 +598,16 @@ class LivingCell(Cell):
         if self._us_gate is not DEAD:
             self._us_put((WatchNotice(terminated, token), None, None, None, 0, None, None))
 
-    # --- the end of a mailbox -------------------------------------------------------------------
+    # --- the end of a mailbox ----------------------------------------------------------------
 
     def _us_drain(self) -> None:
         """Account for everything that waits in a closed mailbox. The claim is held."""
         extra = self._us_extra
         self._us_actor = None
         self._us_control = None
-        if extra is not None:
-            if extra.stash:
-                self._us_put_back(extra.stash)
-                extra.stash = None
+        if extra is not None and extra.stash:
+            self._us_put_back(extra.stash)
+            extra.stash = None
         queue = self._us_queue
         if extra is not None and extra.mailbox is not None:
             extra.mailbox.flatten(queue)
@@ -640,7 +640,7 @@ class LivingCell(Cell):
                 message, (WatchNotice, TimerDue)
             ):
                 return
-            if message.__class__ is _handle._ActorStop:
+            if message.__class__ is _ActorStop:
                 if reply is not None:
                     reply._us_resolve(None)
                 return

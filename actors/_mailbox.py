@@ -119,7 +119,7 @@ class Lane:
         self.dropped = 0
         self.rejected = 0
 
-    # --- the owner's side (the claim is held) -----------------------------------------------------
+    # --- the owner's side (the claim is held) ------------------------------------------------
 
     def take(self, queue: list[Any]) -> Any:
         """The next item, or this lane itself if there is none."""
@@ -154,7 +154,7 @@ class Lane:
         for waiter in waiters:
             waiter()
 
-    # --- the senders' side --------------------------------------------------------------------------
+    # --- the senders' side -------------------------------------------------------------------
 
     def put(self, queue: list[Any], item: Any, *, exempt: bool = False) -> Any:
         """Put an item if there is room.

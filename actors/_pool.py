@@ -129,7 +129,7 @@ class Pool:
                 self.free += 1
             logger.exception("Pool %r cannot start a thread", self.name)
 
-    # --- a worker's life -----------------------------------------------------------------------
+    # --- a worker's life ---------------------------------------------------------------------
 
     def _work(self) -> None:
         worker = Worker(self, self._count)
@@ -168,7 +168,7 @@ class Pool:
                 continue
             cell._us_run(worker)
             if context:
-                cell._us_keep_context(context)  # type: ignore[arg-type]  # not None here
+                cell._us_keep_context(context)
                 return
 
     def _park(self, worker: Worker) -> bool:
@@ -219,7 +219,7 @@ class Pool:
         if self.ready:
             self._hand_out()
 
-    # --- the monitor ---------------------------------------------------------------------------
+    # --- the monitor -------------------------------------------------------------------------
 
     def _wake_monitor(self) -> None:
         with self._lock:
@@ -317,7 +317,7 @@ class Pool:
         gate.acquire()
         return not self._closed
 
-    # --- looked at from outside ----------------------------------------------------------------
+    # --- looked at from outside --------------------------------------------------------------
 
     def strands(self) -> list[Worker]:
         """The workers."""

@@ -53,7 +53,7 @@ class ActorProxy(pykka.ActorProxy[Any], Generic[A]):
         return dict(introspect_attrs(root=actor, proxy=self))
 
     @property
-    def _actor(self) -> Any:  # type: ignore[override]
+    def _actor(self) -> Any:
         """Today's instance."""
         return self.actor_ref._actor_weakref()
 
@@ -78,7 +78,7 @@ class ActorProxy(pykka.ActorProxy[Any], Generic[A]):
                 msg = f"{self} has no attribute {name!r}"
                 raise AttributeError(msg)
         if known.callable:
-            proxy = CallableProxy(actor_ref=self.actor_ref, attr_path=attr_path)
+            proxy: CallableProxy[Any] = CallableProxy(actor_ref=self.actor_ref, attr_path=attr_path)
             object.__setattr__(self, name, proxy)
             return proxy
         if known.traversable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import uuid
 from contextvars import Context
@@ -13,7 +14,7 @@ from understudy.actors._cell import CLOSED, DEAD, PLAIN, YIELD
 from understudy.actors._envelope import StopRequest, message_of
 from understudy.actors._errors import ActorDeadError, BlockingAsk, MailboxFull, Timeout
 from understudy.actors._events import DeadLetter
-from understudy.actors._future import Future
+from understudy.actors._future import Future, _finish
 from understudy.actors._lifecycle import LivingCell
 from understudy.actors._mailbox import MailboxStatistics
 from understudy.actors._proxy import ActorProxy
@@ -46,7 +47,7 @@ class ActorRef(LivingCell, Generic[A]):
 
     __slots__ = ()
 
-    # --- who it is -------------------------------------------------------------------------------
+    # --- who it is ---------------------------------------------------------------------------
 
     @property
     def path(self) -> str:
@@ -86,7 +87,7 @@ class ActorRef(LivingCell, Generic[A]):
         return extra.event
 
     @property
-    def _actor_weakref(self) -> Any:
+    def _actor_weakref(self) -> Any:  # type: ignore[override]  # an attribute in Pykka
         return lambda: self._us_actor
 
     def __repr__(self) -> str:
@@ -148,7 +149,7 @@ class ActorRef(LivingCell, Generic[A]):
         batch = self._us_batch
         return len(self._us_queue) + (batch.__length_hint__() if batch is not None else 0)
 
-    # --- sending ---------------------------------------------------------------------------------
+    # --- sending -----------------------------------------------------------------------------
 
     def _us_tell_gated(self, message: Any) -> None:
         item = self._us_seal(message, None, None)
@@ -206,7 +207,12 @@ class ActorRef(LivingCell, Generic[A]):
         self._us_rt.dead_letter(DeadLetter(message, self, sender, "dead"))
         raise ActorDeadError(f"{self} not found", ref=self, message=message)
 
-    async def tell_async(self, message: Any, *, timeout: float | None = None) -> None:
+    async def tell_async(
+        self,
+        message: Any,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the mailbox's own limit is seconds too
+    ) -> None:
         """`tell` that waits for room in a bounded mailbox without blocking the event loop.
 
         Args:
@@ -224,7 +230,7 @@ class ActorRef(LivingCell, Generic[A]):
             waiter = loop.create_future()
 
             def room(waiter: asyncio.Future[None] = waiter) -> None:
-                loop.call_soon_threadsafe(lambda: waiter.done() or waiter.set_result(None))
+                loop.call_soon_threadsafe(_finish, waiter)
 
             if gate is DEAD or not gate.when_room(room):
                 continue
@@ -238,7 +244,7 @@ class ActorRef(LivingCell, Generic[A]):
                 gate.forget(room)
                 raise
 
-    @overload
+    @overload  # type: ignore[override]  # one overload more than Pykka's
     def ask(
         self, message: Msg[R], *, block: Literal[True] = True, timeout: float | None = None
     ) -> R: ...
@@ -330,15 +336,18 @@ class ActorRef(LivingCell, Generic[A]):
                             strand.envelope = outer
                             strand.room = room
                             extra = self._us_extra
-                            if result.__class__ in PLAIN and (extra is None or not extra.stashed):
-                                if self._us_lock is lock:
-                                    self._us_below = None
-                                    self._us_inlined = False
-                                    self._us_idle = True
-                                    self._us_owner = None
-                                    if self._us_queue or self._us_odd:
-                                        self._us_look_again()
-                                    return result
+                            if (
+                                result.__class__ in PLAIN
+                                and (extra is None or not extra.stashed)
+                                and self._us_lock is lock
+                            ):
+                                self._us_below = None
+                                self._us_inlined = False
+                                self._us_idle = True
+                                self._us_owner = None
+                                if self._us_queue or self._us_odd:
+                                    self._us_look_again()
+                                return result
                             return self._us_inline_late(strand, lock, result, message)
                         self._us_let_go(strand, lock, YIELD)
                 except BaseException as error:
@@ -395,8 +404,10 @@ class ActorRef(LivingCell, Generic[A]):
         message: Any,
         error: BaseException,
     ) -> BaseException:
-        """An inline ask ended with an exception: the handler's, or Ctrl-C. Let go; say what
-        the asker gets."""
+        """An inline ask ended with an exception: let go, and say what the asker gets.
+
+        The exception is the handler's, or Ctrl-C.
+        """
         final = error
         strand.room = room
         if self._us_lock is not lock:
@@ -412,12 +423,10 @@ class ActorRef(LivingCell, Generic[A]):
             return final
         if strand.current is self:
             reply: Future[Any] = Future()
-            try:
+            with contextlib.suppress(KeyboardInterrupt):  # `error`, on its way to the caller
                 _handle.raised(
                     self, strand, lock, error, (message, reply, below, None, 0, None, None)
                 )
-            except KeyboardInterrupt:
-                pass  # it is `error`, on its way to the caller anyway
             if reply._us_done is not None and reply._us_done[1] is not None:
                 final = reply._us_done[1][1]
         strand.current = below
@@ -505,7 +514,7 @@ class ActorRef(LivingCell, Generic[A]):
             runtime.expire_at(deadline, future, self, timeout)
         return future
 
-    # --- stopping --------------------------------------------------------------------------------
+    # --- stopping ----------------------------------------------------------------------------
 
     @overload
     def stop(
@@ -562,7 +571,7 @@ class ActorRef(LivingCell, Generic[A]):
             future._us_wait(timeout, on_loop=True)
         return bool(future.get())
 
-    # --- proxies -----------------------------------------------------------------------------------
+    # --- proxies -----------------------------------------------------------------------------
 
     def proxy(self) -> ActorProxy[Any]:
         """A proxy of the actor's attributes and methods.

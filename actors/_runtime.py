@@ -15,6 +15,8 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pykka
+
 from understudy.actors._cell import OPEN, Cell
 from understudy.actors._class_info import class_info
 from understudy.actors._clock import SystemClock
@@ -38,11 +40,9 @@ from understudy.actors._ref import ActorRef
 from understudy.actors._running import Running, running_of
 from understudy.actors._strand import Strand, current_cell, local, strands
 
-import pykka
-
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from understudy.actors._clock import Clock
     from understudy.actors._guardian import Family
@@ -53,6 +53,7 @@ __all__ = ["Runtime", "RuntimeStatistics", "Starving", "on_new_runtime", "resolv
 
 logger = logging.getLogger("understudy")
 
+_new: Any = object.__new__
 _NO_START = pykka.Actor.on_start
 _runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
 _listeners: list[Callable[[Runtime], object]] = []
@@ -170,7 +171,7 @@ class Runtime:
         for listener in _listeners:
             listener(self)
 
-    # --- threads, dispatchers ----------------------------------------------------------------------
+    # --- threads, dispatchers ----------------------------------------------------------------
 
     def spawn_thread(
         self, target: Callable[[], object], name: str, *, daemon: bool = True
@@ -223,7 +224,7 @@ class Runtime:
             cell._us_fast = False
             cell._us_odd = True
 
-    # --- making actors ----------------------------------------------------------------------------
+    # --- making actors -----------------------------------------------------------------------
 
     def make_cell(
         self,
@@ -321,7 +322,7 @@ class Runtime:
         )
         self.paths[path] = cell  # type: ignore[index]  # a path is given where a name was
         try:
-            actor = cls.__new__(cls)
+            actor: Any = _new(cls)
             actor._actor_ref = cell
             actor.__init__(*args, **kwargs)
             if cell._us_actor is not actor:
@@ -428,7 +429,7 @@ class Runtime:
             except RuntimeError:  # changed while it was copied
                 continue
 
-    # --- deadlines ------------------------------------------------------------------------------
+    # --- deadlines ---------------------------------------------------------------------------
 
     def deadline(self, timeout: float | None) -> float | None:
         """When an ask sent here and now with `timeout` is over: never after its caller's."""
@@ -461,7 +462,7 @@ class Runtime:
         handle = self.clock.call_at(deadline, expire)
         future._us_subscribe(lambda _: handle.cancel())
 
-    # --- accounts -------------------------------------------------------------------------------
+    # --- accounts ----------------------------------------------------------------------------
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Count and publish a message that reached nobody."""
@@ -514,7 +515,7 @@ class Runtime:
             dispatchers=dispatchers,
         )
 
-    # --- fencing --------------------------------------------------------------------------------
+    # --- fencing -----------------------------------------------------------------------------
 
     def fenced(self, strand: Strand) -> None:
         """An actor was taken from this strand: write its thread off, until it comes back."""
@@ -538,7 +539,7 @@ class Runtime:
         strand.base_turns = strand.turns
         strand.runtime = None
 
-    # --- looked at from outside -------------------------------------------------------------------
+    # --- looked at from outside --------------------------------------------------------------
 
     def running(self) -> list[Running]:
         """What is inside a handler now, on threads and suspended: what a detector looks at."""

@@ -27,7 +27,7 @@ _runtime: Runtime | None = None
 
 def default_runtime() -> Runtime:
     """The runtime of all standalone actors of this process; a forked child gets its own."""
-    global _runtime
+    global _runtime  # noqa: PLW0603 - there is one for all of the process
     runtime = _runtime
     if runtime is None or runtime.forked:
         with _lock:

@@ -77,7 +77,7 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         self._must_cancel = False
         self._cancels = 0
 
-    # --- what asyncio and its libraries expect of a current task ---------------------------------
+    # --- what asyncio and its libraries expect of a current task -----------------------------
 
     def get_coro(self) -> Coroutine[Any, Any, Any]:
         """The coroutine."""
@@ -127,7 +127,7 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         self.expired = True
         self.cancel_soon()
 
-    # --- as a link in a chain of waiting actors ---------------------------------------------------
+    # --- as a link in a chain of waiting actors ----------------------------------------------
 
     @property
     def waiting(self) -> Any:
@@ -147,7 +147,7 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         """The actors at work here: one."""
         yield self.cell
 
-    # --- stepping -------------------------------------------------------------------------------
+    # --- stepping ----------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Make the first step of a turn that was handed over from another thread."""
@@ -172,12 +172,10 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         task = _swap(loop, self)
         self.stepping = True
         self.steps += 1
-        run = coroutine.send if error is None else coroutine.throw
+        run: Any = coroutine.send if error is None else coroutine.throw
         try:
-            if self.inside:  # the first step, from a loop that has entered the context already
-                result = run(error)  # type: ignore[arg-type]  # send(None) or throw(error)
-            else:
-                result = self.context.run(run, error)  # type: ignore[arg-type]
+            # Inside: the first step, from a loop that has entered the context already.
+            result = run(error) if self.inside else self.context.run(run, error)
         except StopIteration as stop:
             self._leave(task, before)
             self._end(stop.value, None)

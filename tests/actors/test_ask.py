@@ -1,3 +1,4 @@
+# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Asking: on the caller's thread, with limits, in circles, and on the way out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="misc,index,var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Configuration: where values come from, what is refused, and that it is frozen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """What an actor has at hand: stash, behaviours, timers, watches, messages about messages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="override,var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Coroutine handlers on event loops, ours and others'."""
 
 from __future__ import annotations

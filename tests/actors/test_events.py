@@ -1,3 +1,4 @@
+# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """The event stream, dead letters, and interceptors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """The kernel inside a whole system: children, names, orders of shutdown."""
 
 from __future__ import annotations

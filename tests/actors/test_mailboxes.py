@@ -1,3 +1,4 @@
+# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Mailboxes with a capacity, an overflow policy, an order; and all of them against a model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """The pool: growth, shrinking, fairness, threads, and what it shows of itself."""
 
 from __future__ import annotations

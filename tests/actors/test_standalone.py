@@ -1,3 +1,4 @@
+# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Actors without a system, and programs written for Pykka."""
 
 from __future__ import annotations
