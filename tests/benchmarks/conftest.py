@@ -55,7 +55,7 @@ def recorder() -> Recorder:
 
 def made(values: dict[tuple[str, str], list[float]], suite: str = "kernel") -> Results:
     """Results with these figures, one a round, by (scenario, library)."""
-    scenarios = {}
+    scenarios: dict[str, dict] = {}
     for name, peer in values:
         facts = scenarios.setdefault(
             name,

@@ -20,6 +20,12 @@ def bench():
     return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
 
 
+@pytest.fixture(autouse=True)
+def _no_nursery(monkeypatch):
+    """These tests fake what would be forked."""
+    monkeypatch.setattr(_runner, "_nursery_possible", lambda: False)
+
+
 @pytest.fixture
 def faked(monkeypatch):
     """Measurements without child processes."""

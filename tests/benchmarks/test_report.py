@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
@@ -113,5 +114,5 @@ def test_a_terminal_gets_a_bar_and_keeps_failures_in_sight(results, chosen):
 
 @pytest.mark.parametrize(("terminal", "kind"), [(True, "BarWatcher"), (False, "PlainWatcher")])
 def test_the_bar_is_for_terminals_only(monkeypatch, terminal, kind):
-    monkeypatch.setattr(_progress.sys.stderr, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     assert type(_progress.watcher()).__name__ == kind

@@ -191,6 +191,7 @@ def test_savina_has_one_table_with_sizes_messages_and_dnf(make):
         m.figures["extra"] = {"sizes": {"n": 12, "f": 0.5}, "messages": 930}
     results.add(Measurement("savina/fib", "pykka", 0, cause="RuntimeError: can't start new thread"))
     table = _tables.savina(results)
+    assert table is not None
     assert table.rows == [
         ["fib", "n 12, f 0.5", "930", "1 s", "DNF: RuntimeError: can't start new thread", "2 s",
          "", "2 × (1 round)"],

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import subprocess
 
 import pytest
 
-from understudy.benchmarks import LIBRARIES, REGISTRY, Options, Results, _machine, plan, run, worker
+from understudy.benchmarks import (
+    LIBRARIES,
+    REGISTRY,
+    Measurement,
+    Metric,
+    Options,
+    Results,
+    _machine,
+    plan,
+    run,
+    worker,
+)
 from understudy.benchmarks import _runner as runner
 from understudy.benchmarks._nursery import Nursery, NurseryClosed
 
@@ -65,7 +78,9 @@ def test_measurements_come_from_child_processes_and_are_saved_one_by_one(
     recorder.on_took = lambda step, m: assert_saved(path, len(recorder.taken))
     results = run(chosen("sum"), options(), recorder, path=path, command="test")
     assert [m.cause for m in results.measurements] == [None, None]
-    assert results.ratio("sample/sum", "builtin", "loop").median > 0
+    ratio = results.ratio("sample/sum", "builtin", "loop")
+    assert ratio is not None
+    assert ratio.median > 0
     assert results.measurements[0].figures["items"] == 200
     assert recorder.ended
     assert Results.load(path).run["command"] == "test"
@@ -79,6 +94,7 @@ def test_a_hanging_library_is_cut_off_and_the_place_is_named(chosen, recorder):
     results = run(chosen("hang", "sum"), options(), recorder)
     hanging = next(m for m in results.measurements if m.scenario == "sample/hang")
     assert hanging.value is None
+    assert hanging.cause is not None
     assert hanging.cause.startswith("no result within 0.3 s, in wait_for_ever (sample.py:")
     assert [m.value is None for m in results.measurements].count(False) == 2
 
@@ -103,7 +119,7 @@ def test_what_failed_is_not_tried_again_in_later_rounds(recorder, chosen, monkey
         tried.append((step.peer, step.round))
         value = None if step.peer == "loop" else 1.0
         cause = "it broke" if value is None else None
-        return runner.Measurement(step.scenario.name, step.peer, step.round, None, value, cause)
+        return Measurement(step.scenario.name, step.peer, step.round, None, value, cause)
 
     monkeypatch.setattr(runner, "take", fake)
     results = run(chosen("sum"), Options(rounds=3), recorder)
@@ -136,7 +152,7 @@ def test_a_child_is_killed_when_the_wait_for_it_is_interrupted(monkeypatch):
     def interrupted(self, timeout=None):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner.subprocess.Popen, "communicate", interrupted)
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         runner._child(["sleep", "60"], 1.0)
     assert killed
@@ -154,14 +170,14 @@ def test_an_empty_answer_of_a_child_is_a_death():
 
 
 def test_profiles_are_made_by_cprofile_where_py_spy_is_missing(chosen, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.shutil, "which", lambda *a, **k: None)
+    monkeypatch.setattr(shutil, "which", lambda *a, **k: None)
     step = plan(chosen("sum"), options())[0][0]
     order = json.loads(runner._command(step, {}, options(profile=True, out=tmp_path))[-1])
     assert order["profile"] == str(tmp_path / "profiles" / "sample-sum-loop.txt")
 
 
 def test_profiles_are_flame_graphs_where_py_spy_is_there(chosen, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.shutil, "which", lambda *a, **k: "/usr/bin/py-spy")
+    monkeypatch.setattr(shutil, "which", lambda *a, **k: "/usr/bin/py-spy")
     step = plan(chosen("sum"), options())[0][0]
     command = runner._command(step, {}, options(profile=True, out=tmp_path))
     assert command[:2] == ["/usr/bin/py-spy", "record"]
@@ -206,7 +222,7 @@ def test_the_worker_writes_a_table_of_the_profile(tmp_path):
     ],
 )
 def test_each_metric_has_its_figure(metric, figures, value):
-    assert worker.value_of(worker.Metric[metric], figures) == value
+    assert worker.value_of(Metric[metric], figures) == value
 
 
 def test_a_scratch_directory_is_gone_afterwards(tmp_path):
@@ -247,4 +263,5 @@ def test_without_fork_each_measurement_starts_an_interpreter(chosen, recorder, m
 def test_an_interpreter_that_hangs_is_cut_off_too(chosen):
     (step,) = plan(chosen("hang"), options())[0]
     found = runner.take(step, options(limit=2.0))
+    assert found.cause is not None
     assert found.cause.startswith("no result within 2 s")

@@ -116,6 +116,7 @@ def test_a_missing_program_service_or_module_is_told_with_its_reason(monkeypatch
     )
     assert made("b", "B", program="no-such-program").missing() == "no no-such-program on the path"
     reason = made("c", "C", service=("NOWHERE", "redis://127.0.0.1:1")).missing()
+    assert reason is not None
     assert reason.startswith("nothing answers at 127.0.0.1:1")
     assert reason.endswith("set NOWHERE")
     assert made("d", "D").missing() is None

@@ -10,6 +10,7 @@ from understudy.benchmarks._statistics import latency, quantile, slope, spread
 
 def test_a_spread_holds_median_and_range():
     found = spread([3.0, 1.0, 2.0])
+    assert found is not None
     assert (found.median, found.low, found.high, found.n) == (2.0, 1.0, 3.0, 3)
 
 
@@ -21,7 +22,9 @@ def test_no_rounds_give_no_spread():
     ("values", "wide"), [([1.0, 1.4], False), ([1.0, 1.6], True), ([0.0, 1.0], True)]
 )
 def test_rounds_more_than_half_apart_are_wide(values, wide):
-    assert spread(values).wide is wide
+    found = spread(values)
+    assert found is not None
+    assert found.wide is wide
 
 
 @pytest.mark.parametrize(("q", "value"), [(0.0, 1), (0.5, 50), (0.99, 99), (1.0, 100)])
