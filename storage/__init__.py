@@ -30,7 +30,7 @@ from understudy.storage._errors import (
     UnknownKey,
     WrongExpectedSeq,
 )
-from understudy.storage._feed import Subscription
+from understudy.storage._feed import LiveSubscription
 from understudy.storage._frame import Codec
 from understudy.storage._future import CommitFuture
 from understudy.storage._journal import Journal
@@ -111,6 +111,7 @@ __all__ = [
     "LedgerRow",
     "LedgerStatus",
     "LedgerWrite",
+    "LiveSubscription",
     "Migration",
     "NewEffect",
     "NewEvent",
@@ -130,7 +131,6 @@ __all__ = [
     "StorageFull",
     "StorageUnavailable",
     "StreamTombstoned",
-    "Subscription",
     "UnderstudyError",
     "UnknownEffect",
     "UnknownEvent",

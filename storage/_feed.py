@@ -25,7 +25,7 @@ TURN = 1000
 POLL_SECONDS = 0.05
 
 
-class Subscription:
+class LiveSubscription:
     """A live subscription; `cancel` ends it.
 
     Attributes:
@@ -61,7 +61,7 @@ class Subscription:
             with self._lock:
                 pass
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> LiveSubscription:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -110,8 +110,8 @@ class Feed:
         self._poll = poll
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._streams: dict[str, list[Subscription]] = {}
-        self._all: list[Subscription] = []
+        self._streams: dict[str, list[LiveSubscription]] = {}
+        self._all: list[LiveSubscription] = []
         self._thread: threading.Thread | None = None
         self._closed = False
         self.errors = 0
@@ -127,9 +127,9 @@ class Feed:
 
     def subscribe(
         self, callback: Callable[[Record], object], stream: str | None, wanted: Filter, after: int
-    ) -> Subscription:
+    ) -> LiveSubscription:
         """Begin a subscription."""
-        subscription = Subscription(self, callback, stream, wanted, after)
+        subscription = LiveSubscription(self, callback, stream, wanted, after)
         with self._lock:
             if stream is None:
                 self._all.append(subscription)
@@ -143,7 +143,7 @@ class Feed:
         self._queue.put(subscription)
         return subscription
 
-    def remove(self, subscription: Subscription) -> None:
+    def remove(self, subscription: LiveSubscription) -> None:
         """Forget a subscription; again does nothing."""
         with self._lock:
             name = subscription.stream
@@ -170,7 +170,7 @@ class Feed:
     def _run(self) -> None:
         patience = POLL_SECONDS if self._poll else None
         while True:
-            due: dict[Subscription, None] = {}
+            due: dict[LiveSubscription, None] = {}
             try:
                 items = [self._queue.get(timeout=patience)]
                 items += [self._queue.get_nowait() for _ in range(self._queue.qsize())]
@@ -185,8 +185,8 @@ class Feed:
                     return
                 self._serve(subscription)
 
-    def _collect(self, item: Any, due: dict[Subscription, None]) -> None:
-        if isinstance(item, Subscription):
+    def _collect(self, item: Any, due: dict[LiveSubscription, None]) -> None:
+        if isinstance(item, LiveSubscription):
             due[item] = None
             return
         with self._lock:
@@ -199,7 +199,7 @@ class Feed:
                 for stream in item.streams:
                     due.update(dict.fromkeys(self._streams.get(stream, ())))
 
-    def _serve(self, subscription: Subscription) -> None:
+    def _serve(self, subscription: LiveSubscription) -> None:
         try:
             if not subscription.cancelled and subscription._pump(self._reader):
                 self._queue.put(subscription)

@@ -43,9 +43,13 @@ ROW_EVENTS = 256
 LONGEST_NAME = 400
 
 _encode = msgspec.msgpack.Encoder().encode
+#: How an event of so many fields and with this type number begins; no row has more types.
+_HEADS = [
+    [bytes((0x90 | length,)) + _encode(number) for number in range(ROW_EVENTS)]
+    for length in range(8)
+]
 _decode_run = msgspec.msgpack.Decoder(Run).decode
 _u32 = struct.Struct(">I")
-_HEADS = [b"\x92" + _encode(number) for number in range(128)]
 
 
 class Codec(Protocol):
@@ -119,30 +123,39 @@ def encode_batch(
         BadEvent: an event cannot be stored; it is named, and nothing happened.
     """
     packed: list[bytes] = []
+    lengths: list[int] | None = None  # fields of each event; None while all have two
     ids: list[str | None] | None = None
-    total = 0
+    count = len(events)
     index = 0
     try:
         for index, event in enumerate(events):
             payload = pack(event.payload)
+            event_id = event.id
             if (
-                event.id is None
-                and event.metadata is None
+                event.metadata is None
                 and event.priority == "normal"
                 and not event.topics
                 and event.version == 1
                 and seal is None
             ):
-                data = payload
+                if event_id is None:
+                    packed.append(payload)
+                    if lengths is not None:
+                        lengths.append(2)
+                    continue
+                data, length = payload + b"\x00\x01" + _encode(event_id), 5
             else:
-                if event.id is not None:
-                    if ids is None:
-                        ids = [None] * len(events)
-                    check_name("id", event.id, stream, index)
-                    ids[index] = event.id
-                data = _full_event(stream, index, event, payload, pack, seal)
+                data, length = _full_event(stream, index, event, payload, pack, seal)
+            if event_id is not None:
+                if ids is None:
+                    ids = [None] * count
+                if not (type(event_id) is str and 0 < len(event_id) <= 100 and event_id.isascii()):
+                    check_name("id", event_id, stream, index)
+                ids[index] = event_id
+            if lengths is None:
+                lengths = [2] * index
             packed.append(data)
-            total += len(data)
+            lengths.append(length)
     except BadEvent:
         raise
     except Exception as error:
@@ -153,9 +166,11 @@ def encode_batch(
         given = [event_id for event_id in ids if event_id is not None]
         if len(set(given)) != len(given):
             raise BadEvent("two events of the batch have the same id", stream=stream)
-    if len(packed) == 1:
-        return [_piece(stream, events, packed, 0, 1)], ids
-    return list(_cut(stream, events, packed, total)), ids
+    if count == 1:
+        return [_piece(stream, events, packed, lengths, 0, 1)], ids
+    return [
+        _piece(stream, events, packed, lengths, start, end) for start, end in _cuts(packed)
+    ], ids
 
 
 def _full_event(
@@ -165,8 +180,8 @@ def _full_event(
     payload: bytes,
     pack: Callable[[Any], bytes],
     seal: Callable[[NewEvent, bytes, bytes], tuple[bytes, bytes, int]] | None,
-) -> bytes:
-    """Everything after the type number: the payload and the fields behind it."""
+) -> tuple[bytes, int]:
+    """Everything after the type number, and the number of fields with it."""
     if event.priority not in ("normal", "critical"):
         raise BadEvent(
             f"priority is {event.priority!r}: use 'critical' or 'normal'",
@@ -209,47 +224,37 @@ def _full_event(
                     fields.pop()
                     if not flags:
                         fields.pop()
-    if len(fields) == 1:
-        return payload
-    # The type number comes first; its place is marked by the array header that _piece replaces.
-    return _FullEvent(b"".join(fields), len(fields) + 1)
+    return b"".join(fields), len(fields) + 1
 
 
-class _FullEvent(bytes):
-    """Packed fields with the length of their array, since the type number is not known yet."""
-
-    length: int
-
-    def __new__(cls, data: bytes, length: int) -> _FullEvent:
-        self = super().__new__(cls, data)
-        self.length = length
-        return self
-
-
-def _cut(
-    stream: str, events: Sequence[NewEvent], packed: list[bytes], total: int
-) -> Iterator[Piece]:
-    limit = LARGE_ROW if total >= LARGE_BATCH else SMALL_ROW
+def _cuts(packed: list[bytes]) -> Iterator[tuple[int, int]]:
+    """Where a batch is cut into rows: from and to before which event."""
+    limit = LARGE_ROW if sum(map(len, packed)) >= LARGE_BATCH else SMALL_ROW
     start = 0
     size = 0
     for index, data in enumerate(packed):
         size += len(data) + 8
         if index > start and (size > limit or index - start >= ROW_EVENTS):
-            yield _piece(stream, events, packed, start, index)
+            yield start, index
             start = index
             size = len(data) + 8
-    yield _piece(stream, events, packed, start, len(packed))
+    yield start, len(packed)
 
 
 def _piece(
-    stream: str, events: Sequence[NewEvent], packed: list[bytes], start: int, end: int
+    stream: str,
+    events: Sequence[NewEvent],
+    packed: list[bytes],
+    lengths: list[int] | None,
+    start: int,
+    end: int,
 ) -> Piece:
     types: dict[str, int] = {}
     terms: set[str] = set()
     body: list[bytes] = []
-    crc32 = zlib.crc32
     last = None
     number = 0
+    heads = _HEADS[2]
     for index in range(start, end):
         event = events[index]
         name = event.type
@@ -261,19 +266,17 @@ def _piece(
                 terms.add("t" + name)
             number = found
             last = name
-        data = packed[index]
-        if type(data) is bytes:
-            body.append((_HEADS[number] if number < 128 else b"\x92" + _encode(number)) + data)
-            continue
-        body.append(bytes((0x90 | data.length,)) + _encode(number) + data)  # type: ignore[attr-defined]
-        if event.priority == "critical":
-            terms.add(CRITICAL_TERM)
-        for topic in event.topics:
-            terms.add("k" + topic)
+        if lengths is not None:
+            heads = _HEADS[lengths[index]]
+            if event.priority == "critical":
+                terms.add(CRITICAL_TERM)
+            for topic in event.topics:
+                terms.add("k" + topic)
+        body.append(heads[number] + packed[index])
     count = end - start
     if count == 1:
         return Piece(1, _encode(list(types)) + b"\xc4\x00\x91" + body[0], frozenset(terms))
-    checksums = b"".join([_u32.pack(crc32(data)) for data in body])
+    checksums = struct.pack(f">{count}I", *map(zlib.crc32, body))
     header = _encode(list(types)) + _encode(checksums)
     array = b"\xdc" + count.to_bytes(2, "big")
     return Piece(count, b"".join((header, array, *body)), frozenset(terms))

@@ -51,6 +51,11 @@ class CommitFuture(Generic[T]):
         """Whether the outcome is known."""
         return self._done
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a thread or a callback waits for it."""
+        return self._lock is not None or bool(self._callbacks)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the outcome is known, at most `timeout` seconds; False when it is not."""
         if self._done:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from understudy.storage._catalog import key_of, u64
@@ -24,11 +25,6 @@ FILTER_BITS = 1 << 21
 _MASK = FILTER_BITS - 1
 
 
-def hash_of(stream: str, event_id: str) -> int:
-    """32 bits of an id; what they find is compared with the record itself."""
-    return zlib.crc32(event_id.encode(), zlib.crc32(stream.encode()))
-
-
 class Ids:
     """Looks ids up; the writer's thread only."""
 
@@ -39,29 +35,61 @@ class Ids:
         self._filters: dict[int, bytearray] = {}
         self.staged: dict[tuple[str, str], tuple[int, int]] = {}  # of the running transaction
 
-    def find(self, txn: Any, stream: str, head: Head, event_id: str) -> tuple[int, int] | None:
-        """(seq, position) of an id in a stream, or None."""
-        key = (stream, event_id)
-        found = self.staged.get(key) or self._catalog.tail.ids.get(key)
-        if found is not None:
-            return found
-        position = self._made.position(event_id)
-        if position is not None:
-            return self._at(txn, stream, event_id, position)
-        if not head.ids_from:
-            return None
-        code = hash_of(stream, event_id)
-        for segment in reversed(self._catalog.segments):
-            if segment.number < head.ids_from:
-                break
-            bits = self._filter(txn, segment)
-            one, two = code & _MASK, code >> 11
-            if not (bits[one >> 3] >> (one & 7) & 1 and bits[two >> 3] >> (two & 7) & 1):
+    def find(
+        self, txn: Any, stream: str, head: Head, ids: list[str | None]
+    ) -> list[tuple[int, int] | None] | None:
+        """(seq, position) of each id in a stream, None for one it does not hold.
+
+        None for the whole list where it holds none of them, which is nearly always.
+        """
+        made = self._made.position
+        found: list[tuple[int, int] | None] | None = None
+        indexed = bool(head.ids_from)
+        staged, tail = self.staged.get, self._catalog.tail.ids.get
+        seed = zlib.crc32(stream.encode()) if indexed else 0
+        segments = [
+            (segment, self._filter(txn, segment))
+            for segment in self._catalog.segments
+            if indexed and segment.number >= head.ids_from
+        ]
+        segments = [pair for pair in segments if pair[1]]
+        for place, event_id in enumerate(ids):
+            if event_id is None:
                 continue
-            for position in _candidates(txn, segment, code):
-                found = self._at(txn, stream, event_id, position)
-                if found is not None:
-                    return found
+            known = None
+            if indexed:
+                key = (stream, event_id)
+                known = staged(key) or tail(key)
+                if known is None and segments:
+                    code = zlib.crc32(event_id.encode(), seed)
+                    known = self._indexed(txn, stream, event_id, code, segments)
+            if known is None:
+                position = made(event_id)
+                if position is None:
+                    continue
+                known = self._at(txn, stream, event_id, position)
+                if known is None:
+                    continue
+            if found is None:
+                found = [None] * len(ids)
+            found[place] = known
+        return found
+
+    def _indexed(
+        self,
+        txn: Any,
+        stream: str,
+        event_id: str,
+        code: int,
+        segments: list[tuple[Segment, bytearray]],
+    ) -> tuple[int, int] | None:
+        one, two = code & _MASK, code >> 11
+        for segment, bits in segments:
+            if bits[one >> 3] >> (one & 7) & 1 and bits[two >> 3] >> (two & 7) & 1:
+                for position in _candidates(txn, segment, code):
+                    found = self._at(txn, stream, event_id, position)
+                    if found is not None:
+                        return found
         return None
 
     def _at(self, txn: Any, stream: str, event_id: str, position: int) -> tuple[int, int] | None:
@@ -71,15 +99,17 @@ class Ids:
         return record.seq, position
 
     def _filter(self, txn: Any, segment: Segment) -> bytearray:
+        """The bit filter of a segment; empty where it has no ids."""
         bits = self._filters.get(segment.number)
         if bits is None:
-            bits = bytearray(FILTER_BITS // 8)
+            bits = bytearray()
             cursor = txn.cursor(segment.index)
             if cursor.set_range(b"I"):
                 for key, value in cursor:
                     if key[:1] != b"I":
                         break
-                    _mark(bits, _codes(value))
+                    bits = bits or bytearray(FILTER_BITS // 8)
+                    _mark(bits, _entries(value))
             self._filters[segment.number] = bits
         return bits
 
@@ -88,40 +118,47 @@ class Ids:
         ids = self._catalog.tail.ids
         if not ids:
             return
-        pairs = sorted(
-            (hash_of(stream, event_id), position - segment.first)
-            for (stream, event_id), (_, position) in ids.items()
+        crc32 = zlib.crc32
+        first = segment.first
+        seeds = {stream: crc32(stream.encode()) for stream in {stream for stream, _ in ids}}
+        entries = array(
+            "Q",
+            sorted(
+                [
+                    crc32(event_id.encode(), seeds[stream]) << 32 | position - first
+                    for (stream, event_id), (_, position) in ids.items()
+                ]
+            ),
         )
         bits = self._filters.get(segment.number)
         if bits is not None:
-            _mark(bits, [code for code, _ in pairs])
+            if not bits:
+                bits = self._filters[segment.number] = bytearray(FILTER_BITS // 8)
+            _mark(bits, entries)
         suffix = key_of(self._catalog.last_position)
+        rows = []
         start = 0
-        while start < len(pairs):
-            bucket = pairs[start][0] >> 24
-            end = start
-            while end < len(pairs) and pairs[end][0] >> 24 == bucket:
-                end += 1
-            part = pairs[start:end]
-            value = array("I", [code for code, _ in part]).tobytes()
-            value += array("I", [offset for _, offset in part]).tobytes()
-            txn.put(b"I" + bytes((bucket,)) + suffix, value, db=segment.index)
+        for bucket in range(256):
+            end = bisect_left(entries, bucket + 1 << 56) if bucket < 255 else len(entries)
+            if end > start:
+                rows.append((b"I" + bytes((bucket,)) + suffix, entries[start:end].tobytes()))
             start = end
+        txn.cursor(segment.index).putmulti(rows)
 
     def forget(self, number: int) -> None:
         """Drop the filter of a segment that is gone or was changed."""
         self._filters.pop(number, None)
 
 
-def _codes(value: bytes) -> array[int]:
-    codes = array("I")
-    codes.frombytes(value[: len(value) // 2])
-    return codes
+def _entries(value: bytes) -> array[int]:
+    entries = array("Q")
+    entries.frombytes(value)
+    return entries
 
 
-def _mark(bits: bytearray, codes: Any) -> None:
-    for code in codes:
-        one, two = code & _MASK, code >> 11
+def _mark(bits: bytearray, entries: array[int]) -> None:
+    for entry in entries:
+        one, two = entry >> 32 & _MASK, entry >> 43
         bits[one >> 3] |= 1 << (one & 7)
         bits[two >> 3] |= 1 << (two & 7)
 
@@ -135,14 +172,9 @@ def _candidates(txn: Any, segment: Segment, code: int) -> list[int]:
         for key, value in cursor:
             if not key.startswith(prefix):
                 break
-            codes = _codes(value)
-            if code not in codes:
-                continue
-            offsets = array("I")
-            offsets.frombytes(value[len(value) // 2 :])
-            found += [
-                segment.first + offset
-                for one, offset in zip(codes, offsets, strict=True)
-                if one == code
-            ]
+            entries = _entries(value)
+            at = bisect_left(entries, code << 32)
+            while at < len(entries) and entries[at] >> 32 == code:
+                found.append(segment.first + (entries[at] & 0xFFFFFFFF))
+                at += 1
     return found

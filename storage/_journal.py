@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from understudy.storage._feed import Subscription
+    from understudy.storage._feed import LiveSubscription
     from understudy.storage._frame import Codec
     from understudy.storage._future import CommitFuture
     from understudy.storage._record import AppendResult, NewEvent, Record, Snapshot
@@ -484,7 +484,7 @@ class Journal(Upkeep):
         *,
         topics: Iterable[str] | None = None,
         priority: str | None = None,
-    ) -> Subscription:
+    ) -> LiveSubscription:
         """Call `callback(record)` for every event there is, then for every event to come.
 
         Each record once and in order, without a gap between the two. Runs on the journal's feed

@@ -152,9 +152,10 @@ class Sealer:
             flags |= ENCRYPTED
         return bytes((flags,)) + data
 
-    def unseal_blob(self, stream: str, blob: bytes) -> bytes | None:
+    def unseal_blob(self, stream: str, blob: memoryview) -> bytes | memoryview | None:
         """The state of a snapshot; None where its key is gone."""
-        flags, data = blob[0], blob[1:]
+        flags = blob[0]
+        data: bytes | memoryview = blob[1:]
         if flags & ENCRYPTED:
             opened = self._open(data, pack((stream, "snapshot")))
             if isinstance(opened, Shredded):
@@ -183,7 +184,7 @@ class Sealer:
             data = zlib.decompress(data)
         return split(data)
 
-    def _open(self, data: bytes, bound: bytes) -> bytes | Shredded:
+    def _open(self, data: bytes | memoryview, bound: bytes) -> bytes | Shredded:
         key_id, nonce, secret = unpack(data)
         key = None if self._keys is None else self._keys.get(key_id)
         if key is None:

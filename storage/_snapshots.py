@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import struct
 import zlib
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("understudy.storage")
 
+#: Bytes of a state from which the collector of cycles is kept out while it is decoded.
+LARGE_STATE = 1 << 18
+
 #: checksum of the rest, microseconds, length of the metadata
 _header = struct.Struct(">IQI")
 
@@ -32,9 +36,9 @@ class Snapshots:
         self,
         core: Core,
         pack: Callable[[Any], bytes],
-        unpack_state: Callable[[bytes], Any],
+        unpack_state: Callable[[Any], Any],
         seal: Callable[[str, bytes], bytes],
-        unseal: Callable[[str, bytes], bytes | None],
+        unseal: Callable[[str, memoryview], bytes | memoryview | None],
     ) -> None:
         self._core = core
         self._pack = pack
@@ -55,8 +59,8 @@ class Snapshots:
         blob = self._seal(stream, packed)
         about = encoded("metadata", metadata)
         us = int(self._core.clock() * 1e6)
-        rest = _header.pack(0, us, len(about))[4:] + about + blob
-        row = zlib.crc32(rest).to_bytes(4, "big") + rest
+        head = _header.pack(0, us, len(about))[4:] + about
+        row = b"".join((zlib.crc32(blob, zlib.crc32(head)).to_bytes(4, "big"), head, blob))
         key = _key(stream, seq)
         return self._core.call(
             lambda txn: txn.put(key, row, db=self._core.database("snapshots")) and None, len(row)
@@ -86,14 +90,15 @@ class Snapshots:
             checksum, us, length = _header.unpack_from(row)
             if limit is not None and us > limit:
                 return None
-            if zlib.crc32(row[4:]) != checksum:
+            view = memoryview(row)  # ten megabytes are not copied for each step
+            if zlib.crc32(view[4:]) != checksum:
                 raise ValueError("its checksum does not fit")
             start = _header.size + length
-            about = unpack(row[_header.size : start])
-            blob = self._unseal(stream, row[start:])
+            about = unpack(view[_header.size : start])
+            blob = self._unseal(stream, view[start:])
             if blob is None:
                 raise ValueError("its encryption key is gone")
-            return Snapshot(stream, seq, self._unpack(blob), from_us(us), about)
+            return Snapshot(stream, seq, self._decode(blob), from_us(us), about)
         except Exception as error:
             self.unreadable += 1
             log.warning(
@@ -104,6 +109,21 @@ class Snapshots:
                 error,
             )
             return None
+
+    def _decode(self, blob: bytes | memoryview) -> Any:
+        """The state; without collections of cycles, of which fresh data has none.
+
+        Tens of thousands of new dicts set the collector off again and again, which takes longer
+        than decoding them. The interpreter lock is not given up meanwhile, so that no other
+        thread misses the collector.
+        """
+        if len(blob) < LARGE_STATE or not gc.isenabled():
+            return self._unpack(blob)
+        gc.disable()
+        try:
+            return self._unpack(blob)
+        finally:
+            gc.enable()
 
     def delete(
         self,
