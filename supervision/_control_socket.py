@@ -8,6 +8,7 @@ and none while nobody asks.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -24,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 
 from understudy.storage import UnderstudyError
+from understudy.supervision._stacks import coroutine_stack
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable, Iterator, Mapping
 
     Handler = Callable[[Mapping[str, Any]], Any]
@@ -82,9 +85,9 @@ class ControlSocket:
     Args:
         path: Where the socket shall be; a stale one there is replaced. The directory's lock is
             the caller's business: two systems never share a data directory.
-        handlers: What can be asked, beside `threads`: the word and a callable taking the request
-            (a mapping) and returning plain data. They run on the socket's own thread, one at a
-            time; what one raises is told to whoever asked.
+        handlers: What can be asked, beside `threads` and `tasks`: the word and a callable taking
+            the request (a mapping) and returning plain data. They run on the socket's own thread,
+            one at a time; what one raises is told to whoever asked.
         spawn_thread: Starts the thread: called as `spawn_thread(target, name)`; optional,
             and if absent a plain daemon thread is started.
     """
@@ -97,7 +100,11 @@ class ControlSocket:
         spawn_thread: SpawnThread | None = None,
     ) -> None:
         self.path = Path(path)
-        self.handlers: dict[str, Handler] = {"threads": all_threads, **(handlers or {})}
+        self.handlers: dict[str, Handler] = {
+            "threads": all_threads,
+            "tasks": all_tasks,
+            **(handlers or {}),
+        }
         self._spawn_thread = spawn_thread or _plain_thread
         self._listener: socket.socket | None = None
         self._waker: socket.socket | None = None
@@ -266,6 +273,31 @@ def all_threads(_: Mapping[str, Any]) -> list[dict[str, Any]]:
         for ident, frame in sys._current_frames().items()
         if ident != threading.get_ident()
     ]
+
+
+def all_tasks(_: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where every asyncio task of this process waits, on whichever thread its loop runs."""
+    return [
+        {"task": task.get_name(), "stack": coroutine_stack(task.get_coro())}
+        for loop in _running_loops()
+        for task in asyncio.all_tasks(loop)
+    ]
+
+
+def _running_loops() -> list[asyncio.AbstractEventLoop]:
+    """The event loops at work now, found where they run: on the stacks of the threads."""
+    loops: list[asyncio.AbstractEventLoop] = []
+    for frame in sys._current_frames().values():
+        below: types.FrameType | None = frame
+        while below is not None:
+            owner = below.f_locals.get("self")
+            # A loop written in C has no frame of its own; its runner has.
+            if isinstance(owner, asyncio.Runner):
+                owner = owner.get_loop()
+            if isinstance(owner, asyncio.AbstractEventLoop) and owner not in loops:
+                loops.append(owner)
+            below = below.f_back
+    return loops
 
 
 def _plain_thread(target: Callable[[], None], name: str) -> threading.Thread:

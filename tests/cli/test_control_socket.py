@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
@@ -9,6 +10,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -123,7 +125,9 @@ def test_starting_twice_is_starting_once(served, tmp_path) -> None:
 
 def test_an_unknown_op_is_told_the_known_ones(served, tmp_path) -> None:
     served(tree=lambda _: 1, stats=lambda _: 2)
-    with pytest.raises(ControlError, match="unknown op 'dance'; known: stats, tree") as caught:
+    with pytest.raises(
+        ControlError, match="unknown op 'dance'; known: stats, tasks, threads, tree"
+    ) as caught:
         control_request(tmp_path, "dance")
     assert caught.value.code == "unknown_op"
 
@@ -201,6 +205,48 @@ def test_an_answer_broken_off_is_told(tmp_path) -> None:
         control_request(tmp_path, "tree")
     thread.join(10)
     listener.close()
+
+
+def test_every_thread_of_the_process_can_be_looked_at(served, tmp_path) -> None:
+    served()
+    free = threading.Event()
+    waiting = threading.Thread(target=free.wait, args=(20,), name="the-one-that-waits")
+    waiting.start()
+    try:
+        found = {entry["name"]: entry for entry in control_request(tmp_path, "threads")}
+    finally:
+        free.set()
+        waiting.join(20)
+    assert "in wait" in found["the-one-that-waits"]["stack"]
+    assert "MainThread" in found
+    assert "understudy-control" not in found
+
+
+def test_every_task_of_every_loop_can_be_looked_at(served, tmp_path) -> None:
+    served()
+    begun, ended = threading.Event(), threading.Event()
+    made: list[asyncio.AbstractEventLoop] = []
+
+    async def wait_for_the_test() -> None:
+        made.append(asyncio.get_running_loop())
+        begun.set()
+        await asyncio.Event().wait()
+
+    def run() -> None:
+        async def main() -> None:
+            await asyncio.gather(asyncio.create_task(wait_for_the_test(), name="a-task"))
+
+        with suppress(asyncio.CancelledError):
+            asyncio.run(main())
+        ended.set()
+
+    threading.Thread(target=run).start()
+    assert begun.wait(20)
+    found = {entry["task"]: entry["stack"] for entry in control_request(tmp_path, "tasks")}
+    for task in asyncio.all_tasks(made[0]):
+        made[0].call_soon_threadsafe(task.cancel)
+    assert ended.wait(20)
+    assert "in wait_for_the_test" in found["a-task"]
 
 
 def test_the_thread_comes_from_whoever_starts_it(tmp_path) -> None:

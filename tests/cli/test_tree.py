@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from websockets.sync.client import connect
 
 from understudy.cli._tree import duration, heading, rows, stack_lines
 
@@ -86,15 +87,16 @@ def test_the_heading_sums_up_the_system() -> None:
 def test_a_stack_says_whose_it_is() -> None:
     lines = stack_lines(
         {
-            "thread": "pool-1",
+            "thread": 7,
             "actor": "/user/a",
             "message": "'x'",
             "seconds": 3.0,
             "stack": "  File one\n  File two\n",
         }
     )
-    assert lines == ["--- pool-1: /user/a, in 'x' for 3.0s", "  File one", "  File two"]
-    assert stack_lines({"stack": "x"})[0] == "--- coroutine: no actor"
+    assert lines == ["--- /user/a (thread 7), in 'x' for 3.0s", "  File one", "  File two"]
+    waiting = {"actor": "/user/b", "thread": None, "message": "'y'", "stack": "x"}
+    assert stack_lines(waiting)[0] == "--- /user/b (coroutine), in 'y'"
 
 
 @pytest.mark.parametrize(
@@ -135,9 +137,16 @@ def test_the_tree_of_a_running_server_can_be_seen_from_another_process(serve, of
     data = json.loads(command("tree", "--json", cwd=office).stdout)
     assert data["pid"] == server.process.pid
     assert data["tree"]["children"]
-    stacks = command("tree", "--stacks", cwd=office).stdout
-    assert "---" in stacks
-    assert "File " in stacks
+    with connect(
+        f"{server.where.replace('http', 'ws')}/v1/sessions/ada/slow/t1/ws", proxy=None
+    ) as client:
+        client.send(json.dumps({"type": "user_message", "text": "go", "message_id": "m1"}))
+        client.recv(20)
+        stacks = command("tree", "--stacks", cwd=office).stdout
+    assert "--- thread MainThread, in no actor" in stacks
+    assert "--- /sessions/ada:slow:t1/agent (coroutine), in " in stacks
+    assert "in on_receive" in stacks
+    assert "--- task " in stacks
 
 
 @pytest.mark.slow

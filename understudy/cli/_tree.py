@@ -80,11 +80,25 @@ def _picture(directory: Path, children: int, stacks: bool, as_json: bool, *, ter
     data = control_request(directory, "tree", children=children)
     if stacks:
         data["stacks"] = control_request(directory, "stacks")
+        data["tasks"] = control_request(directory, "tasks")
+        data["threads"] = control_request(directory, "threads")
     if as_json:
         return json.dumps(data, ensure_ascii=False, default=str)
     lines = [heading(data), "", *rows(data["tree"], colour=terminal)]
     for stack in data.get("stacks", ()):
         lines += ["", *stack_lines(stack)]
+    actors = {stack["actor"] for stack in data.get("stacks", ())}
+    for task in data.get("tasks", ()):
+        if task["task"] not in actors:
+            lines += ["", f"--- task {task['task']}", *task["stack"].rstrip().splitlines()]
+    at_work = {stack.get("thread") for stack in data.get("stacks", ())}
+    for thread in data.get("threads", ()):
+        if thread["thread"] not in at_work:
+            lines += [
+                "",
+                f"--- thread {thread['name']}, in no actor",
+                *thread["stack"].rstrip().splitlines(),
+            ]
     return "\n".join(lines)
 
 
@@ -153,11 +167,9 @@ def _cells(node: dict[str, Any]) -> tuple[str, ...]:
 
 
 def stack_lines(stack: dict[str, Any]) -> list[str]:
-    """One stack with a line on top that says whose it is."""
-    who = stack.get("actor") or "no actor"
-    title = f"--- {stack.get('thread') or 'coroutine'}: {who}"
-    if stack.get("message") is not None:
-        title += f", in {_short(stack['message'], 60)}"
+    """The stack of an actor at work, with a line on top that says whose it is."""
+    kind = "coroutine" if stack.get("thread") is None else f"thread {stack['thread']}"
+    title = f"--- {stack['actor']} ({kind}), in {_short(stack.get('message'), 60)}"
     if stack.get("seconds") is not None:
         title += f" for {duration(stack['seconds'])}"
     return [title, *str(stack.get("stack") or "").rstrip().splitlines()]
