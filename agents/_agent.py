@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from understudy.actors import Actor, Heartbeat
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from understudy.agents._message import Message
-
-#: Seconds a turn may wait for something outside before the agent counts as frozen.
-TURN_LEASE = 120.0
 
 
 class Crash:
@@ -32,6 +30,9 @@ class Respond:
 
 class Agent(Actor):
     """Answers the messages of one session, one after the other.
+
+    It may wait for something outside for ``sessions.lease`` seconds (120) between two pieces before
+    it counts as frozen and is replaced; a class with a `heartbeat` of its own follows that.
 
     Each session has an agent of its own, supervised by the session: what it keeps in its attributes
     lasts until it restarts, what it said lasts for ever. It runs on the event loop of the system's
@@ -49,7 +50,7 @@ class Agent(Actor):
     """
 
     dispatcher = "asyncio"
-    heartbeat = Heartbeat(timeout=4.0, on_frozen="restart", lease=TURN_LEASE)
+    heartbeat = Heartbeat(timeout=4.0, on_frozen="restart")
 
     resumable: ClassVar[bool] = False
     """Whether `respond` can go on in the middle of an answer.
@@ -87,33 +88,34 @@ class Agent(Actor):
         )
 
     async def _us_respond(self, turn: TurnContext) -> None:
-        # A task of our own, so that a turn can be cancelled while it waits.
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(self._us_drive(turn))
-        if not turn.begin(
-            self.actor_ref._us_incarnation, lambda: loop.call_soon_threadsafe(task.cancel)
-        ):
-            task.cancel()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # a handler is one, whoever steps it
+        cancel = functools.partial(loop.call_soon_threadsafe, task.cancel)
+        error: BaseException | None = None
         try:
-            await task
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                if turn.crashing:
-                    error = AgentCrash()
-                elif not turn.cancelled:  # the agent itself is being stopped or replaced
-                    task.cancel()
-            turn.finish(Outcome(error=None if turn.cancelled else error, cancelled=turn.cancelled))
-            if turn.cancelled and isinstance(error, asyncio.CancelledError):
-                return
-            raise error from None
-        turn.finish(Outcome(cancelled=turn.cancelled))
+            if turn.begin(self.actor_ref._us_incarnation, cancel):
+                await self._us_drive(turn)
+        except BaseException as raised:
+            error = raised
+        if turn.crashing:
+            error = AgentCrash()
+        elif turn.cancelled and isinstance(error, asyncio.CancelledError):
+            error = None
+            task.uncancel()
+        turn.finish(Outcome(error=None if turn.cancelled else error, cancelled=turn.cancelled))
+        if error is not None:
+            raise error
 
     async def _us_drive(self, turn: TurnContext) -> None:
+        own = type(self).heartbeat is not Agent.heartbeat
+        beat = bool if own else functools.partial(self.context.heartbeat, lease=turn.lease)
+        beat()
         answer: Any = self.respond(turn.message, turn)
         if hasattr(answer, "__aiter__"):
             async with contextlib.aclosing(answer):
                 async for piece in answer:
                     turn.yielded(piece)
+                    beat()
                     if turn.cancelled:
                         return
                     if turn.ahead:

@@ -25,6 +25,7 @@ class SessionSettings:
 
     Attributes:
         coalesce: Seconds for which text is gathered into one transaction; 0 writes each piece.
+        lease: Seconds an agent may wait between two pieces before it counts as frozen.
         max_attempts: How often an agent may fail in one turn before the turn ends with an error.
         idle_timeout: Seconds without a message after which a session leaves memory.
         max_text_bytes: The greatest size of a message's text, in bytes.
@@ -33,6 +34,7 @@ class SessionSettings:
     """
 
     coalesce: float = 0.020
+    lease: float = 120.0
     max_attempts: int = 3
     idle_timeout: float = 300.0
     max_text_bytes: int = 65536

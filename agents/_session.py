@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from understudy.actors import Actor, Heartbeat, StartFailed, Terminated
-from understudy.agents._agent import TURN_LEASE, Crash, Respond
+from understudy.agents._agent import Crash, Respond
 from understudy.agents._errors import TurnFailed
 from understudy.agents._log import OpenTurn, SessionLog, Step
 from understudy.agents._turn_context import Outcome, TurnContext
@@ -107,7 +107,7 @@ class Session(Actor):
     transaction. All it knows is in the journal: started again, it goes on where that ends.
     """
 
-    heartbeat = Heartbeat(timeout=4.0, on_frozen="restart", lease=TURN_LEASE)
+    heartbeat = Heartbeat(timeout=4.0, on_frozen="restart", lease=120.0)
 
     def __init__(self, entry: Entry) -> None:
         super().__init__()
@@ -235,6 +235,7 @@ class Session(Actor):
             sent="".join(turn.text),
             history=tuple(self._log.exchanges),
             clock=self._entry.clock,
+            lease=self._settings.lease,
             wake=wake,
         )
         self._flushed_at, self._flush_due = float("-inf"), False

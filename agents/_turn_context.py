@@ -39,6 +39,7 @@ class TurnContext:
         attempt: 1, or more after a crash.
         sent: The text this turn has sent already. Empty, except where a resumable agent goes on
             after a crash.
+        lease: Seconds the agent may wait between two pieces.
         history: Earlier questions of this session with their answers, oldest first, as many as
             ``sessions.history`` says.
     """
@@ -52,6 +53,7 @@ class TurnContext:
         sent: str,
         history: tuple[Exchange, ...],
         clock: Clock,
+        lease: float,
         wake: Callable[[], object],
     ) -> None:
         self.session = session
@@ -59,6 +61,7 @@ class TurnContext:
         self.attempt = attempt
         self.sent = sent
         self.history = history
+        self.lease = lease
         self._clock = clock
         self._wake = wake
         self._lock = threading.Lock()

@@ -307,3 +307,154 @@ def test_text_that_comes_fast_is_gathered(open_system: Callable[..., us.ActorSys
     host = us.SessionHost(system, agents={"echo": Echo})
     host.send("ada:echo:t", " ".join("abcdefghij" * 20)).result(timeout=WAIT)
     assert len(host.frames("ada:echo:t")) <= 4
+
+
+@pytest.mark.slow
+def test_a_frozen_agent_is_replaced_and_its_turn_taken_up(system: us.ActorSystem) -> None:
+    class Freezes(us.Agent):
+        heartbeat = us.Heartbeat(timeout=0.5, interval=0.1)
+
+        async def respond(self, message: Any, turn: Any) -> AsyncIterator[Any]:
+            yield f"attempt {turn.attempt} "
+            if turn.attempt == 1:
+                await asyncio.get_running_loop().create_future()
+            yield "done"
+
+    host = us.SessionHost(system, agents={"f": Freezes})
+    assert host.send("ada:f:t", "x").result(timeout=WAIT) == "attempt 2 done"
+    assert [f["type"] for f in host.frames("ada:f:t")].count("retry") == 1
+
+
+def test_an_agent_that_ends_itself_is_started_anew(system: us.ActorSystem) -> None:
+    class Quits(us.Agent):
+        async def respond(self, message: Any, turn: Any) -> AsyncIterator[Any]:
+            yield f"attempt {turn.attempt}"
+            self.stop()
+
+    host = us.SessionHost(system, agents={"q": Quits})
+    ended = threading.Event()
+    system.events.subscribe(
+        lambda e: ended.set() if e.path.endswith("/agent") else None, us.ActorStopped
+    )
+    assert host.send("ada:q:t", "x").result(timeout=WAIT) == "attempt 1"
+    assert ended.wait(WAIT)
+    assert host.send("ada:q:t", "y").result(timeout=WAIT).startswith("attempt")
+
+
+def test_an_agent_that_cannot_be_started_ends_the_turn_with_an_error(
+    system: us.ActorSystem,
+) -> None:
+    class Broken(us.Agent):
+        def __init__(self) -> None:
+            super().__init__()
+            raise OSError("no model here")
+
+    host = us.SessionHost(system, agents={"b": Broken})
+    with pytest.raises(us.TurnFailed) as caught:
+        host.send("ada:b:t", "x").result(timeout=WAIT)
+    assert (caught.value.code, caught.value.retryable) == ("agent_unavailable", True)
+
+
+def test_an_agent_may_be_made_with_arguments(system: us.ActorSystem) -> None:
+    class Greets(us.Agent):
+        def __init__(self, greeting: str) -> None:
+            super().__init__()
+            self.greeting = greeting
+
+        async def respond(self, message: Any, turn: Any) -> AsyncIterator[Any]:
+            yield f"{self.greeting}, {message.text}"
+
+    host = us.SessionHost(system, agents={"g": us.Props(Greets, "Hello")})
+    assert host.send("ada:g:t", "Ada").result(timeout=WAIT) == "Hello, Ada"
+
+
+def test_a_respond_that_is_no_coroutine_is_an_error_that_says_so(
+    system: us.ActorSystem, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Plain(us.Agent):
+        def respond(self, message: Any, turn: Any) -> Any:
+            return "text"
+
+    class Missing(us.Agent):
+        pass
+
+    host = us.SessionHost(system, agents={"p": Plain, "m": Missing})
+    for agent in "pm":
+        with pytest.raises(us.TurnFailed):
+            host.send(f"ada:{agent}:t", "x").result(timeout=WAIT)
+    assert "must be an async generator" in caplog.text
+    assert "needs: async def respond" in caplog.text
+
+
+def test_an_agent_far_ahead_of_the_journal_waits_for_it(system: us.ActorSystem) -> None:
+    ahead: list[int] = []
+
+    class Floods(us.Agent):
+        async def respond(self, message: Any, turn: Any) -> AsyncIterator[Any]:
+            for _ in range(40):
+                ahead.append(turn._ahead)
+                yield "x" * 65536
+
+    host = us.SessionHost(system, agents={"f": Floods})
+    assert len(host.send("ada:f:t", "x").result(timeout=WAIT)) == 40 * 65536
+    assert max(ahead) <= 2 * (1 << 18)
+
+
+def test_an_agent_takes_messages_of_its_own_and_refuses_others(system: us.ActorSystem) -> None:
+    host = us.SessionHost(system, agents={"echo": Echo})
+    host.send("ada:echo:t", "x").result(timeout=WAIT)
+    for ref in (host.agent_ref("ada:echo:t"), host.session_ref("ada:echo:t")):
+        assert ref is not None
+        with pytest.raises(TypeError, match="not 'nonsense'|take 'nonsense'"):
+            ref.ask("nonsense", timeout=WAIT)
+
+
+def test_a_cancelled_turn_whose_agent_does_not_end_is_closed_without_it(
+    open_system: Callable[..., us.ActorSystem], gates: Gates
+) -> None:
+    clock = us.testing.ManualClock()
+    system = open_system(clock=clock)
+    cancelled = threading.Event()
+
+    class Stubborn(us.Agent):
+        async def respond(self, message: Any, turn: Any) -> AsyncIterator[Any]:
+            yield "begun "
+            while message.text == "wait":
+                try:
+                    await gates.at("held")
+                    return
+                except asyncio.CancelledError:
+                    cancelled.set()
+            yield "done"
+
+    host = us.SessionHost(system, agents={"s": Stubborn})
+    turn = host.send("ada:s:t", "wait")
+    gates.wait("held")
+    host.cancel("ada:s:t")
+    assert cancelled.wait(WAIT)
+    assert not turn.done()
+    clock.advance(6)
+    with pytest.raises(us.TurnFailed, match="cancelled"):
+        turn.result(timeout=WAIT)
+    gates.let("held")
+    assert host.send("ada:s:t", "go").result(timeout=WAIT) == "begun done"
+
+
+def test_a_session_over_its_budget_comes_back_after_a_pause(
+    open_system: Callable[..., us.ActorSystem],
+) -> None:
+    clock = us.testing.ManualClock()
+    system = open_system(clock=clock)
+    host = us.SessionHost(system, agents={"echo": Echo})
+    host.send("ada:echo:t", "one").result(timeout=WAIT)
+    ref = host.session_ref("ada:echo:t")
+    assert ref is not None
+    gone = threading.Event()
+    system.events.subscribe(lambda event: gone.set() if event.ref == ref else None, us.ActorStopped)
+    for _ in range(10):
+        if ref.is_alive():
+            ref.tell("nonsense")
+    assert gone.wait(WAIT)
+    clock.advance(2)
+    assert host.send("ada:echo:t", "two").result(timeout=WAIT) == "two "
+    assert seqs(host.frames("ada:echo:t")) == [1, 2, 3, 4]
