@@ -549,8 +549,8 @@ class Cell(pykka.ActorRef[Any]):
                 _handle.raised(self, strand, lock, error, message)
             if self._us_lock is not lock:
                 return YIELD
-            if until is not None and until._us_done is not None:
-                return YIELD
+            if until is not None and until._us_done is not None and not self._us_odd:
+                return YIELD if self._us_queue else IDLE
             left -= 1
             if not left:
                 return YIELD
@@ -647,17 +647,16 @@ class Cell(pykka.ActorRef[Any]):
         extra = self._us_extra
         if extra is not None and extra.turns and not self._us_info.reentrant:
             return extra.turns[0]
-        return self._us_owner
+        owner = self._us_owner
+        if owner is not None and owner.turn is not None and owner.turn.cell is self:
+            return owner.turn
+        return owner
 
     def _us_turn_here(self) -> Any:
-        """The coroutine turn of this actor that is being stepped now."""
-        extra = self._us_extra
-        if extra is None:
-            return None
-        for turn in extra.turns:
-            if turn.stepping:
-                return turn
-        return None
+        """The coroutine turn of this actor that is being stepped on this thread now."""
+        strand = local.strand
+        turn = strand.turn if strand is not None else None
+        return turn if turn is not None and turn.cell is self else None
 
     def _us_on_loop(self, loop: Any) -> bool:
         """Whether this actor needs the event loop `loop` to run."""

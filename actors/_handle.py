@@ -7,6 +7,7 @@ import concurrent.futures
 import inspect
 import logging
 from contextvars import Context
+from sys import getrefcount
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,9 @@ FAIL: Final = object()
 """Returned by a `_us_step_end` hook: the incarnation fails, also where the message was an ask."""
 
 _HANDLED: Final = object()
+
+_UNSHARED: Final = 2
+"""References to an object that only one local variable holds, as `getrefcount` counts."""
 
 _PLAIN: Final = frozenset(
     {type(None), int, str, bool, float, list, dict, bytes, tuple, set, frozenset}
@@ -334,16 +338,23 @@ def drive(
         cell._us_odd = True
         home.call(turn.begin)
         return
-    turn = Turn(cell, lock, coroutine, envelope, strand, context, then)
-    extra.turns.append(turn)
+    turn = strand.spare_turn
+    if turn is None:
+        turn = Turn(cell, lock, coroutine, envelope, strand, context, then)
+    else:
+        strand.spare_turn = None
+        turn.reuse(cell, lock, coroutine, envelope, context, then)
     turn.eager = True
     turn.inside = context is extra.entered
     turn.step()
     turn.eager = turn.inside = False
     if turn.over:
-        extra.turns.remove(turn)
         then(cell, strand, lock, turn)
+        turn.forget()
+        if getrefcount(turn) == _UNSHARED:  # nobody has kept the loop's current task
+            strand.spare_turn = turn
     else:
+        extra.turns.append(turn)
         _arm(cell, turn, envelope)
         cell._us_rt.turns.add(turn)
         cell._us_odd = True

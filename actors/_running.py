@@ -60,7 +60,7 @@ def running_of(runtime: Runtime) -> list[Running]:
         stack = tuple(strand.stack())
         if strand.turns != turns or strand.current is not cell:
             continue  # it moved while we looked: alive
-        here = cell._us_turn_here()
+        here = strand.turn
         found.append(
             _line(
                 cell,

@@ -62,7 +62,9 @@ class Strand:
         "runtime",
         "serial",
         "spare",
+        "spare_turn",
         "thread_id",
+        "turn",
         "turns",
         "waiting",
         "zombie",
@@ -75,6 +77,8 @@ class Strand:
         self.room = INLINE_DEPTH
         self.waiting: Any = None
         self.spare: Context | None = None
+        self.turn: Any = None
+        self.spare_turn: Any = None
         self.context: Context | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pool: Any = None

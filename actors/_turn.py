@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Turn"]
 
+_NONE: Any = None
+
 
 if hasattr(tasks, "_swap_current_task"):
     _swap: Callable[[Any, Any], Any] = tasks._swap_current_task
@@ -76,6 +78,33 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         self._fut_waiter: Any = None
         self._must_cancel = False
         self._cancels = 0
+
+    def reuse(
+        self,
+        cell: Any,
+        lock: Any,
+        coroutine: Coroutine[Any, Any, Any],
+        envelope: Any,
+        context: Context,
+        then: Callable[[Any, Any, Any, Turn], None],
+    ) -> None:
+        """Serve as the turn of another call: this one ended in its first step, and was forgotten."""
+        self.cell = self.current = cell
+        self.lock = lock
+        self.envelope = envelope
+        self.number = self.strand.turns
+        self.context = context
+        self.then = then
+        self.over = False
+        self._coroutine = coroutine
+
+    def forget(self) -> None:
+        """Drop what the last call has left."""
+        self.cell = self.current = self.envelope = self.value = self.error = None
+        self._coroutine = _NONE
+        self._must_cancel = False
+        self._cancels = 0
+        self.steps = 0
 
     # --- what asyncio and its libraries expect of a current task -----------------------------
 
@@ -165,7 +194,8 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         strand = self.strand
         loop = strand.loop
         coroutine = self._coroutine
-        before = (strand.current, strand.envelope, strand.room)
+        before = (strand.current, strand.envelope, strand.room, strand.turn)
+        strand.turn = self
         strand.current = self.cell
         strand.envelope = self.envelope
         strand.room = 0
@@ -186,11 +216,11 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
             self._leave(task, before)
             self._await(result)
 
-    def _leave(self, task: Any, before: tuple[Any, Any, Any]) -> None:
+    def _leave(self, task: Any, before: tuple[Any, Any, Any, Any]) -> None:
         self.stepping = False
         strand = self.strand
         _swap(strand.loop, task)
-        strand.current, strand.envelope, strand.room = before
+        strand.current, strand.envelope, strand.room, strand.turn = before
 
     def _await(self, result: Any) -> None:
         loop = self.strand.loop
@@ -229,15 +259,16 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         self.over = True
         self.value = value
         self.error = error
-        self.cell._us_rt.turns.discard(self)
         if self.timer is not None:
             self.timer.cancel()
         if self.registered:
             tasks._unregister_task(self)  # type: ignore[arg-type]  # asked for by duck
+        if self.eager:
+            return
+        self.cell._us_rt.turns.discard(self)
         if not self.done():
             super().set_result(None)
-        if not self.eager:
-            self.cell._us_turn_ended(self)
+        self.cell._us_turn_ended(self)
 
     def abandon(self) -> None:
         """Let go of the handler: it is cancelled, and whatever it still does is not heard."""
