@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 README_PRINTS = ("1 2\n1\n", "first 5\nsecond 10\n")
 
 
-def programs() -> list[object]:
+def programs() -> list[Any]:
     """Blocks that import understudy themselves are programs; others are fragments."""
     found = []
     for page in PAGES:

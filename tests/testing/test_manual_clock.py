@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import threading
 
@@ -35,7 +36,7 @@ def test_a_callback_sees_its_own_moment_not_the_end_of_the_advance() -> None:
 def test_callbacks_of_one_moment_run_in_the_order_of_their_registration() -> None:
     clock, seen = ManualClock(), []
     for number in range(5):
-        clock.call_at(1.0, lambda number=number: seen.append(number))
+        clock.call_at(1.0, functools.partial(seen.append, number))
     clock.advance(1.0)
     assert seen == [0, 1, 2, 3, 4]
 
@@ -115,7 +116,7 @@ def test_due_callbacks_run_once_in_order_of_their_moment(
     ran: list[tuple[float, int]] = []
     model: list[tuple[float, int]] = []
     for number, moment in enumerate(moments):
-        clock.call_at(moment, lambda key=(moment, number): ran.append(key))
+        clock.call_at(moment, functools.partial(ran.append, (moment, number)))
         heapq.heappush(model, (moment, number))
     expected = []
     for step in steps:

@@ -38,7 +38,8 @@ class _ProbeActor(Actor):
 
     def on_receive(self, message: Any) -> Future[Any]:
         reply: Future[Any] = Future()
-        self._us_inbox.put(Received(message, self.context.message.sender, reply))
+        about = self.context.message
+        self._us_inbox.put(Received(message, about.sender if about else None, reply))
         return reply
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.actors import Actor
 from understudy.testing._probe import DEFAULT_TIMEOUT
@@ -97,4 +97,4 @@ class EventRecorder:
                     f"recorded: {self._events!r}"
                 )
                 raise AssertionError(msg)
-            return cast("E", found()[count - 1])
+            return found()[count - 1]

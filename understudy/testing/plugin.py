@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from understudy.testing._clock import ManualClock
     from understudy.testing._probe import TestProbe
 
+# Suites for storage adapters find their servers through these fixtures.
+pytest_plugins = ["understudy.storage.contract.plugin"]
+
 _LOGGERS = ("understudy", "pykka")
 _SHOWN = 5  # letters or records named in a failure: enough to see the pattern
 
@@ -61,6 +64,7 @@ def clock() -> ManualClock:
 def system(clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[ActorSystem]:
     """An in-memory `ActorSystem` on the manual clock; checked and stopped after the test."""
     import pykka
+
     from understudy.actors import ActorFailed, DeadLetter
     from understudy.supervision import ActorSystem
     from understudy.testing._settle import settle
