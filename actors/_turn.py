@@ -88,7 +88,7 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         context: Context,
         then: Callable[[Any, Any, Any, Turn], None],
     ) -> None:
-        """Serve as the turn of another call: this one ended in its first step, and was forgotten."""
+        """Serve another call: the last one ended in its first step, and is forgotten."""
         self.cell = self.current = cell
         self.lock = lock
         self.envelope = envelope
