@@ -263,7 +263,7 @@ class SessionLog:
         data: dict[str, Any] = {}
         effects: list[NewEffect] = []
         for piece in pieces:
-            if piece.text is not None:
+            if piece.text:
                 texts.append(piece.text)
             if piece.data is not None:
                 data.update(piece.data)
