@@ -307,10 +307,13 @@ class JournalStore(Protocol):
         ...
 
     def delete(self, stream: str, *, tombstone: bool = False) -> int:
-        """Drop all events of a stream; returns how many.
+        """Drop all events of a stream, and its snapshots; returns how many events.
 
-        Numbering goes on where it was when the stream is written again, unless `tombstone`
-        closed it for ever.
+        The stream may be written again, also with `expected_seq=0`, and numbering goes on
+        where it was, unless `tombstone` closed it for ever.
+
+        Raises:
+            StreamTombstoned: it was closed for ever, and `tombstone` is not given.
         """
         ...
 

@@ -10,7 +10,7 @@ from understudy.storage._outbox import Effect
 from understudy.storage.adapters._values import pack, seconds_to_micros, unpack
 
 if TYPE_CHECKING:
-    from understudy.storage._write import NewEffect
+    from understudy.storage._write import EffectStatus, NewEffect
 
 
 #: When an effect that is over may be claimed again, in microseconds: never.
@@ -69,25 +69,39 @@ def claimed(effect: Effect, lease: float, epoch: int | None, now: float) -> Effe
 
 def completed(effect: Effect, result: Any, epoch: int | None, now: float) -> Effect:
     """The effect after it was carried out."""
-    _check_epoch(effect, epoch)
-    if effect.status == "completed":
-        return effect
-    return replace(
-        effect, status="completed", result=result, lease_until=None, error=None, updated_at=now
-    )
+    return _ended(effect, "completed", None, result, None, epoch, now)
 
 
 def failed(
     effect: Effect, error: str, retry_at: float | None, epoch: int | None, now: float
 ) -> Effect:
     """The effect after a try that failed: over, or pending until `retry_at`."""
+    status: EffectStatus = "failed" if retry_at is None else "pending"
+    return _ended(effect, status, error, None, retry_at, epoch, now)
+
+
+def _ended(
+    effect: Effect,
+    status: EffectStatus,
+    error: str | None,
+    result: Any,
+    next_at: float | None,
+    epoch: int | None,
+    now: float,
+) -> Effect:
+    """The effect after its execution; one that was completed stays as it is."""
     _check_epoch(effect, epoch)
     if effect.status == "completed":
         return effect
-    if retry_at is None:
-        return replace(effect, status="failed", error=error, lease_until=None, updated_at=now)
     return replace(
-        effect, status="pending", error=error, next_at=retry_at, lease_until=None, updated_at=now
+        effect,
+        status=status,
+        error=error,
+        result=result,
+        next_at=next_at,
+        lease_until=None,
+        epoch=effect.epoch if epoch is None else epoch,
+        updated_at=now,
     )
 
 

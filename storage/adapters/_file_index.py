@@ -103,7 +103,11 @@ class FileIndex:
             raise StoreFailed("filesystem", f"{path} cannot be read: {error!r}") from error
         for name, head in heads.items():
             self.stream(name).head = Head(
-                head["last_seq"], head["low_seq"], head["epoch"], head["tombstone"]
+                head["last_seq"],
+                head["low_seq"],
+                head["epoch"],
+                head["tombstone"],
+                head["deleted_at"],
             )
 
     def write_metadata(self) -> None:
@@ -114,6 +118,7 @@ class FileIndex:
                 "low_seq": stream.head.low_seq,
                 "epoch": stream.head.epoch,
                 "tombstone": stream.head.tombstone,
+                "deleted_at": stream.head.deleted_at,
             }
             for name, stream in sorted(self.streams.items())
             if stream.head.low_seq > 1 or stream.head.tombstone

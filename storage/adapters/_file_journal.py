@@ -59,9 +59,15 @@ class FileJournal:
     were dropped (its last seq, its tombstone) stands in `metadata.json`.
     """
 
-    def __init__(self, entered: Callable[[], threading.RLock], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        entered: Callable[[], threading.RLock],
+        clock: Callable[[], float],
+        forget_snapshots: Callable[[str], object],
+    ) -> None:
         self._entered = entered
         self._clock = clock
+        self._forget_snapshots = forget_snapshots
         self._index = FileIndex()
         self._files: dict[str, FileIO] = {}
 
@@ -317,12 +323,11 @@ class FileJournal:
             return 0 if found is None else self._drop(found, before_seq)
 
     def delete(self, stream: str, *, tombstone: bool = False) -> int:
-        """Drop all events of a stream; returns how many."""
+        """Drop all events of a stream, and its snapshots; returns how many events."""
         with self._entered(), reported():
-            if stream not in self._index.streams and not tombstone:
-                return 0
             found = self._index.stream(stream)
-            found.head.tombstone = found.head.tombstone or tombstone
+            found.head.delete(stream, tombstone=tombstone)
+            self._forget_snapshots(stream)
             return self._drop(found, found.head.last_seq + 1)
 
     def _drop(self, stream: FileStream, before_seq: int) -> int:

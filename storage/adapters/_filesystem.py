@@ -91,8 +91,8 @@ class FileSystemAdapter:
         self._folder_lock: FolderLock | None = None
         self._sessions: dict[str, SessionRow] = {}
         self._keys: dict[str, int | None] = {}  # when each runs out
-        self.journal = FileJournal(self._entered, clock)
         self.snapshots = FileSnapshots(self._entered, clock)
+        self.journal = FileJournal(self._entered, clock, self.snapshots.delete_snapshots)
         self.outbox = FileOutbox(self._entered, clock)
 
     @property

@@ -53,8 +53,8 @@ class MemoryAdapter:
         self._open = False
         self._sessions: dict[str, SessionRow] = {}
         self._keys: dict[str, tuple[bytes, int | None]] = {}
-        self.journal = MemoryJournal(self._entered, clock)
         self.snapshots = MemorySnapshots(self._entered, clock)
+        self.journal = MemoryJournal(self._entered, clock, self.snapshots.delete_snapshots)
         self.outbox = MemoryOutbox(self._entered, clock)
 
     def _entered(self) -> threading.RLock:

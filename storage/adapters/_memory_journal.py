@@ -42,9 +42,15 @@ class _Stream:
 class MemoryJournal:
     """The journal of a memory store. See `JournalStore` for what each method promises."""
 
-    def __init__(self, entered: Callable[[], threading.RLock], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        entered: Callable[[], threading.RLock],
+        clock: Callable[[], float],
+        forget_snapshots: Callable[[str], object],
+    ) -> None:
         self._entered = entered
         self._clock = clock
+        self._forget_snapshots = forget_snapshots
         self._streams: dict[str, _Stream] = {}
         self._log: list[Row] = []
         self._position = 0
@@ -180,16 +186,11 @@ class MemoryJournal:
             return self._drop(found, min(before_seq, found.head.last_seq + 1))
 
     def delete(self, stream: str, *, tombstone: bool = False) -> int:
-        """Drop all events of a stream; returns how many."""
+        """Drop all events of a stream, and its snapshots; returns how many events."""
         with self._entered():
-            found = (
-                self._streams.setdefault(stream, _Stream())
-                if tombstone
-                else (self._streams.get(stream))
-            )
-            if found is None:
-                return 0
-            found.head.tombstone = found.head.tombstone or tombstone
+            found = self._streams.setdefault(stream, _Stream())
+            found.head.delete(stream, tombstone=tombstone)
+            self._forget_snapshots(stream)
             return self._drop(found, found.head.last_seq + 1)
 
     def _drop(self, stream: _Stream, before_seq: int) -> int:

@@ -187,7 +187,10 @@ class RedisJournal:
         return self._drop(stream, before_seq, tombstone=False)
 
     def delete(self, stream: str, *, tombstone: bool = False) -> int:
-        """Drop all events of a stream; returns how many."""
+        """Drop all events of a stream, and its snapshots; returns how many events."""
+        head, _ = _head(self._server(), stream)
+        head.delete(stream, tombstone=tombstone)  # refused before anything is dropped
+        self._server().run(scripts.DELETE_SNAPSHOTS, stream, "-inf", "+inf")
         return self._drop(stream, None, tombstone=tombstone)
 
     def _drop(self, stream: str, before_seq: int | None, *, tombstone: bool) -> int:
@@ -196,8 +199,6 @@ class RedisJournal:
         dropped = 0
         while True:
             head, revision = _head(server, stream)
-            if not head.last_seq and not tombstone:
-                return dropped
             end = head.last_seq + 1 if before_seq is None else min(before_seq, head.last_seq + 1)
             with server.asked() as client:
                 low: Any = client.zrange(index, 0, 0, withscores=True)
@@ -205,7 +206,8 @@ class RedisJournal:
                 stop = min(end, first + DROP_PAGE)
                 count: Any = client.zcount(index, "-inf", f"({stop}")
             head.low_seq = max(head.low_seq, stop)
-            head.tombstone = head.tombstone or tombstone
+            if before_seq is None:
+                head.delete(stream, tombstone=tombstone)
             heads = {stream: (head, revision)}
             if _commit(server, heads=heads, drops=[(stream, stop)]) is None:
                 continue
@@ -216,12 +218,15 @@ class RedisJournal:
 
 def _head(server: RedisServer, stream: str) -> tuple[Head, str]:
     """A stream's head and its revision, which changes with every write to the stream."""
-    last, low, epoch, tombstone, revision = server.values(
-        server.key("head", stream), ["last", "low", "epoch", "tombstone", "revision"]
+    last, low, epoch, tombstone, deleted_at, revision = server.values(
+        server.key("head", stream),
+        ["last", "low", "epoch", "tombstone", "deleted_at", "revision"],
     )
     if revision is None:
         return Head(), "0"
-    head = Head(int(last or 0), int(low or 1), int(epoch or 0), tombstone == b"1")
+    head = Head(
+        int(last or 0), int(low or 1), int(epoch or 0), tombstone == b"1", int(deleted_at or 0)
+    )
     return head, revision.decode()
 
 
@@ -242,6 +247,7 @@ def _commit(
                 str(head.low_seq),
                 str(head.epoch),
                 "1" if head.tombstone else "0",
+                str(head.deleted_at),
             ]
             for stream, (head, revision) in heads.items()
         ],

@@ -60,7 +60,8 @@ if expires and tonumber(expires) > tonumber(now) then return 1 end
 return 0
 """
 
-#: a msgpack map: heads [stream, revision, last, low, epoch, tombstone], rows [stream, seq, id,
+#: a msgpack map: heads [stream, revision, last, low, epoch, tombstone, deleted at],
+#: rows [stream, seq, id,
 #: bytes], drops [stream, seq]: drop what is below. Returns the last position, -1: begin anew.
 COMMIT = """
 local p = ARGV[1]
@@ -94,7 +95,9 @@ for _, drop in ipairs(request.drops) do
 end
 for _, head in ipairs(request.heads) do
   local key = p .. ':head:' .. head[1]
-  redis.call('HSET', key, 'last', head[3], 'low', head[4], 'epoch', head[5], 'tombstone', head[6])
+  redis.call('HSET', key, 'last', head[3], 'low', head[4], 'epoch', head[5],
+    'tombstone', head[6],
+    'deleted_at', head[7])
   redis.call('HINCRBY', key, 'revision', 1)
   if redis.call('EXISTS', p .. ':stream:' .. head[1]) == 1 then
     redis.call('SADD', p .. ':streams', head[1])

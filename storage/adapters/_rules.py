@@ -43,6 +43,20 @@ class Head:
     low_seq: int = 1  # the first seq that may still be read
     epoch: int = 0
     tombstone: bool = False
+    deleted_at: int = 0  # the last seq when all of it was deleted
+
+    def is_at(self, expected_seq: int) -> bool:
+        """Whether a writer that expects this seq may write; a deleted stream is also at 0."""
+        if expected_seq == 0 and self.deleted_at == self.last_seq:
+            return True
+        return expected_seq == self.last_seq
+
+    def delete(self, stream: str, *, tombstone: bool) -> None:
+        """Note that all events go; what was closed for ever cannot be merely deleted."""
+        if self.tombstone and not tombstone:
+            raise StreamTombstoned(stream, self.last_seq)
+        self.tombstone = tombstone
+        self.deleted_at = self.last_seq
 
 
 @dataclass(slots=True)
@@ -102,6 +116,10 @@ def new_rows(stream: str, events: Sequence[NewEvent], now: int) -> list[Row]:
                 ),
             )
         )
+    ids = [row.id for row in rows]
+    if len(set(ids)) != len(ids):
+        index = next(n for n, i in enumerate(ids) if i in ids[:n])
+        raise BadEvent(f"its id {ids[index]!r} is in the batch twice", stream=stream, index=index)
     return rows
 
 
@@ -159,11 +177,8 @@ def plan_append(
         raise StreamTombstoned(stream, head.last_seq)
     if epoch is not None and epoch < head.epoch:
         raise StaleEpoch(stream, epoch, head.epoch)
-    if len(set(ids)) != len(ids):
-        index = next(n for n, i in enumerate(ids) if i in ids[:n])
-        raise BadEvent(f"its id {ids[index]!r} is in the batch twice", stream=stream, index=index)
     if not known:
-        if expected_seq is not None and expected_seq != head.last_seq:
+        if expected_seq is not None and not head.is_at(expected_seq):
             raise WrongExpectedSeq(stream, expected_seq, head.last_seq)
         return None
     seqs = [known.get(i) for i in ids]

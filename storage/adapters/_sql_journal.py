@@ -210,7 +210,8 @@ class SqlJournal:
         with self._database().writing() as tx:
             _take_turn(tx)
             head = _head(tx, stream)
-            head.tombstone = head.tombstone or tombstone
+            head.delete(stream, tombstone=tombstone)
+            tx.execute("DELETE FROM us_snapshots WHERE stream = ?", (stream,))
             return _drop(tx, stream, head, head.last_seq + 1)
 
 
@@ -228,18 +229,26 @@ def _set_position(tx: Executor, position: int) -> None:
 
 def _head(tx: Executor, stream: str) -> Head:
     row = tx.execute(
-        "SELECT last_seq, low_seq, epoch, tombstone FROM us_streams WHERE name = ?", (stream,)
+        "SELECT last_seq, low_seq, epoch, tombstone, deleted_at FROM us_streams WHERE name = ?",
+        (stream,),
     ).fetchone()
-    return Head() if row is None else Head(row[0], row[1], row[2], bool(row[3]))
+    return Head() if row is None else Head(row[0], row[1], row[2], bool(row[3]), row[4])
 
 
 def _set_head(tx: Executor, stream: str, head: Head) -> None:
     tx.execute(
-        "INSERT INTO us_streams (name, last_seq, low_seq, epoch, tombstone) "
-        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+        "INSERT INTO us_streams (name, last_seq, low_seq, epoch, tombstone, deleted_at) "
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
         "last_seq = excluded.last_seq, low_seq = excluded.low_seq, "
-        "epoch = excluded.epoch, tombstone = excluded.tombstone",
-        (stream, head.last_seq, head.low_seq, head.epoch, int(head.tombstone)),
+        "epoch = excluded.epoch, tombstone = excluded.tombstone, deleted_at = excluded.deleted_at",
+        (
+            stream,
+            head.last_seq,
+            head.low_seq,
+            head.epoch,
+            int(head.tombstone),
+            head.deleted_at,
+        ),
     )
 
 

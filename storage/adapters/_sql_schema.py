@@ -27,7 +27,8 @@ _STATEMENTS = (
     "CREATE INDEX IF NOT EXISTS us_keys_expiry ON us_keys (expires_at)",
     """CREATE TABLE IF NOT EXISTS us_streams (
         name {text} PRIMARY KEY, last_seq {integer} NOT NULL, low_seq {integer} NOT NULL,
-        epoch {integer} NOT NULL, tombstone {integer} NOT NULL)""",
+        epoch {integer} NOT NULL, tombstone {integer} NOT NULL,
+        deleted_at {integer} NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS us_events (
         position {integer} PRIMARY KEY, stream {text} NOT NULL, seq {integer} NOT NULL,
         type {text} NOT NULL, version {integer} NOT NULL, id {text} NOT NULL,

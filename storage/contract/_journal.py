@@ -388,12 +388,37 @@ class JournalContract(ContractBase):
         assert ten.append("s", numbered(1, 11)).first_seq == 11
         assert numbers(ten.read("s")) == [11]
 
+    def test_a_deleted_stream_may_be_begun_anew_also_after_a_restart(
+        self, ten: JournalStore, restart: Callable[[], Any]
+    ) -> None:
+        ten.delete("s")
+        again: JournalStore = restart().journal
+        assert again.append("s", numbered(1, 11), expected_seq=0).first_seq == 11
+        with pytest.raises(WrongExpectedSeq):
+            again.append("s", numbered(1, 12), expected_seq=0)
+        again.truncate("beside", 99)
+        with pytest.raises(WrongExpectedSeq):
+            again.append("beside", numbered(1, 4), expected_seq=0)
+
+    def test_a_deleted_stream_has_no_snapshots(self, ten: JournalStore, adapter: Any) -> None:
+        snapshots = getattr(adapter, "snapshots", None)
+        if snapshots is None:
+            pytest.skip("this store has no snapshots")
+        snapshots.save_snapshot("s", 10, "state")
+        snapshots.save_snapshot("beside", 3, "state")
+        ten.delete("s")
+        assert snapshots.load_snapshot("s") is None
+        assert snapshots.load_snapshot("beside") is not None
+
     def test_a_tombstone_closes_a_stream_for_ever(
         self, ten: JournalStore, restart: Callable[[], Any]
     ) -> None:
         ten.delete("s", tombstone=True)
         with pytest.raises(StreamTombstoned):
             ten.append("s", numbered(1))
+        with pytest.raises(StreamTombstoned):
+            ten.delete("s")
+        assert ten.delete("s", tombstone=True) == 0
         again: JournalStore = restart().journal
         with pytest.raises(StreamTombstoned):
             again.append("s", numbered(1))

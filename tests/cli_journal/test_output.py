@@ -86,7 +86,7 @@ def test_work_is_told_on_a_terminal(monkeypatch, run, journal, tmp_path):
             return True
 
     shown = Terminal()
-    monkeypatch.setattr(_progress.sys, "stderr", shown)
+    monkeypatch.setattr("sys.stderr", shown)
     with _progress.progress() as tell:
         tell("copying", 1, 2)
         tell("copying", 2, 2)
