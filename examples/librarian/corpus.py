@@ -21,25 +21,27 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from examples.librarian.cutting import chunks, sections
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-# About what a reader takes in at one glance; a passage is also what a language
-# model is given, and five of them stay well under 2,000 tokens.
-PASSAGE_CHARS = 1000
 
 SUFFIXES = (".txt", ".md", ".markdown", ".rst")
 
 # Parsing these is harmless but answers nobody's question.
 SKIPPED_MODULES = frozenset(
-    {"antigravity", "idlelib", "lib2to3", "pydoc_data", "test", "this", "turtledemo", "ensurepip"}
+    {"antigravity", "ensurepip", "idlelib", "lib2to3", "ntpath", "nturl2path", "pydoc_data"}
+    | {"test", "this", "turtledemo"}
 )
+# Where one finds what these modules hold.
+KNOWN_AS = {"posixpath": "os.path", "posix": "os"}
 SKIPPED_FOLDERS = frozenset({"__pycache__", "test", "tests", "idle_test", "_vendor", "_bundled"})
 
 # Written in C: no source to parse. Importing them runs no Python code with effects.
 C_MODULES = (
     *("builtins", "array", "atexit", "binascii", "cmath", "errno", "faulthandler", "fcntl", "gc"),
-    *("grp", "itertools", "marshal", "math", "mmap", "pwd", "pyexpat", "resource", "select"),
+    *("grp", "itertools", "marshal", "math", "mmap", "posix", "pwd", "pyexpat", "resource"),
+    "select",
     *("sys", "syslog", "termios", "time", "unicodedata", "zlib", "_asyncio", "_bisect"),
     *("_collections", "_contextvars", "_csv", "_datetime", "_decimal", "_functools", "_heapq"),
     *("_io", "_json", "_operator", "_pickle", "_queue", "_random", "_signal", "_socket"),
@@ -87,85 +89,6 @@ class Corpus(Protocol):
     def passages(self, progress: Callable[[int, int, str], None]) -> Iterator[Passage]:
         """Yield the passages, calling `progress(done, total, what)` between documents."""
         ...
-
-
-# --- cutting text ---------------------------------------------------------------
-
-_UNDERLINE = re.compile(r"^([*=\-~^\"'])\1{2,}$")
-_ATX = re.compile(r"^(#{1,6})\s+(.*?)\s*#*$")
-
-
-def sections(text: str) -> Iterator[tuple[str, int, str]]:
-    """Yield `(heading, line, body)` for each section of reStructuredText, Markdown or plain text.
-
-    A heading is a line underlined with punctuation, or one that begins with `#`.
-    Text before the first heading has an empty one. `line` counts from 1.
-    """
-    lines = text.splitlines()
-    heading, start, body = "", 1, list[str]()
-    fenced = False
-    i = 0
-    while i < len(lines):
-        line = lines[i]
-        below = lines[i + 1] if i + 1 < len(lines) else ""
-        if line.lstrip().startswith(("```", "~~~")):
-            fenced = not fenced
-        atx = None if fenced else _ATX.match(line)
-        underlined = (
-            not fenced
-            and line.strip() != ""
-            and not line.startswith(" ")
-            and _UNDERLINE.match(below.rstrip()) is not None
-            and len(below.rstrip()) >= min(len(line.rstrip()), 4)
-        )
-        if atx is not None or underlined:
-            if "".join(body).strip():
-                yield heading, start, "\n".join(body)
-            heading = atx.group(2) if atx is not None else line.strip()
-            i += 1 if atx is not None else 2
-            start, body = i + 1, []
-            continue
-        body.append(line)
-        i += 1
-    if "".join(body).strip():
-        yield heading, start, "\n".join(body)
-
-
-def chunks(text: str, limit: int = PASSAGE_CHARS) -> Iterator[tuple[int, str]]:
-    """Cut a section into passages of about `limit` characters at blank lines.
-
-    Yields `(line offset, text)`. An indented block (an example, a list's second
-    paragraph) stays with the paragraph that introduces it, where that fits.
-    """
-    paragraphs = list[tuple[int, list[str]]]()
-    current, first = list[str](), 0
-    for number, line in enumerate(text.splitlines()):
-        if line.strip():
-            if not current:
-                first = number
-            current.append(line.rstrip())
-        elif current:
-            paragraphs.append((first, current))
-            current = []
-    if current:
-        paragraphs.append((first, current))
-
-    piece, at, size = list[str](), 0, 0
-    for first, lines in paragraphs:
-        block = "\n".join(lines)
-        belongs = lines[0].startswith((" ", "\t")) and size < limit * 2
-        if piece and size + len(block) > limit and not belongs:
-            yield at, "\n\n".join(piece)
-            piece, size = [], 0
-        if not piece:
-            at = first
-        piece.append(block)
-        size += len(block)
-        if size > limit * 3:  # a table, a grammar: better cut than endless
-            yield at, "\n\n".join(piece)
-            piece, size = [], 0
-    if piece:
-        yield at, "\n\n".join(piece)
 
 
 # --- what ships inside CPython ----------------------------------------------------
@@ -259,6 +182,7 @@ def _parsed(module: str, path: Path) -> Iterator[Passage]:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError):
         return  # files that are meant to be broken, or may not be read: nothing to say
+    module = KNOWN_AS.get(module, module)
     yield from _from_node(tree, module, module, path)
 
 
@@ -298,7 +222,7 @@ def _docstring(
     name: str, module: str, location: str, doc: str, signature: str
 ) -> Iterator[Passage]:
     doc = inspect.cleandoc(doc).strip()
-    if len(doc) < 24 or doc.lower().startswith(("internal", "helper", "test ")):
+    if len(doc) < 12 or doc.lower().startswith(("internal", "helper", "test ")):
         return
     ordinal = 0
     for heading, _, body in sections(doc):
@@ -320,15 +244,17 @@ def _imported(module: str) -> Iterator[Passage]:
         found = importlib.import_module(module)
     except ImportError:
         return  # built without it, or another platform: then it needs no documentation
-    if not module.startswith("_"):
+    if not module.startswith("_") and module not in KNOWN_AS:
         yield from _docstring(module, module, f"help({module!r})", found.__doc__ or "", "")
     for name, value in sorted(vars(found).items()):
         if name.startswith("_") or inspect.ismodule(value):
             continue
         home = getattr(value, "__module__", None) or module
+        if module == "builtins":
+            home = module  # open says that it is io's; one finds it here
         if not isinstance(home, str) or home not in {module, module.lstrip("_"), "io", "builtins"}:
             continue
-        home = home.lstrip("_")
+        home = KNOWN_AS.get(home, home.lstrip("_"))
         full = name if home == "builtins" else f"{home}.{name}"
         if not callable(value) or (inspect.isclass(value) and issubclass(value, Warning)):
             continue

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from examples.librarian.query import Query
 
 # Raised when the columns or the way of cutting change: an older file is rebuilt.
-LAYOUT = 1
+LAYOUT = 4
 
 # BM25 weights of title, names, section and body. A word in the title says what a
 # passage is about; in the body it may be in passing. Chosen by trying the
@@ -34,6 +34,32 @@ WEIGHTS = (6.0, 3.0, 2.0, 1.0)
 
 # How many passages BM25 hands to the second look, which weighs coverage.
 CANDIDATES = 60
+
+# Words that mean the same in a question and in the documents.
+_SAME = (
+    ("delete", "remove"),
+    ("folder", "directory"),
+    ("create", "make"),
+    ("dict", "dictionary"),
+    ("int", "integer"),
+    ("argument", "parameter"),
+    ("length", "len"),
+    ("concatenate", "join"),
+)
+_MEANS = {word: group for group in _SAME for word in group}
+
+# Modules that most questions are about, and large ones whose words are everyday
+# words but which are seldom meant unless named.
+_EVERYDAY = frozenset(
+    {"asyncio", "builtins", "collections", "csv", "datetime", "functools", "itertools", "json"}
+    | {"math", "os", "os.path", "pathlib", "random", "re", "shutil", "sqlite3", "subprocess"}
+    | {"sys", "tempfile", "threading", "time", "typing", "contextlib", "dataclasses", "enum"}
+)
+_SELDOM = frozenset(
+    {"bdb", "cgi", "cgitb", "distutils", "email", "ftplib", "imaplib", "mailbox", "nntplib"}
+    | {"pdb", "poplib", "pydoc", "smtpd", "telnetlib", "tkinter", "turtle", "wsgiref", "xml"}
+    | {"xmlrpc", "zipimport"}
+)
 
 _FIELDS = ("id", "kind", "document", "ordinal", "title", "section", "location", "body")
 # What people call things, where the documents say otherwise. Used only for words
@@ -115,7 +141,7 @@ class Index:
     def frequency(self, term: str) -> int:
         """Return how many passages hold this word in any of its forms."""
         row = self._connection().execute(
-            "SELECT count(*) FROM search WHERE search MATCH ?", (_quoted(term),)
+            "SELECT count(*) FROM search WHERE search MATCH ?", (_meant(term),)
         )
         count: int = row.fetchone()[0]
         return count
@@ -138,7 +164,8 @@ class Index:
         within = ""
         if documents is not None:
             within = f"AND passage.document IN ({','.join('?' * len(documents))}) "
-        parts = [_quoted(term) for term in (*terms, *query.phrases)]
+        parts = [_meant(term) for term in (*terms, *query.hints)]
+        parts += [_quoted(phrase) for phrase in query.phrases]
         rows = connection.execute(
             f"SELECT search.rowid, bm25(search, ?, ?, ?, ?), {_COLUMNS} "
             "FROM search JOIN passage ON passage.rowid = search.rowid "
@@ -152,13 +179,30 @@ class Index:
         held = self._held(terms, [row[0] for row in rows])
         total = sum(weights.values())
         hits = list[Hit]()
+        spoken = [phrase for phrase in query.phrases if " " in phrase]
         for rowid, bm25, *columns in rows:
             passage = _passage(columns)
             coverage = sum(weights[t] for t in terms if rowid in held[t]) / total
             score = -bm25 * (0.25 + coverage) ** 2 * _title_boost(passage, query)
+            if any(phrase in passage.body.lower() for phrase in spoken):
+                score *= 1.4
             hits.append(Hit(passage, score, coverage))
         hits.sort(key=lambda hit: -hit.score)
+        self._beginning_first(hits)
         return list(_varied(hits, limit, 2 if documents is None else limit))
+
+    def _beginning_first(self, hits: list[Hit]) -> None:
+        """Where a built-in is the answer, what it is comes before its particulars."""
+        best = hits[0]
+        if best.passage.section != "builtins" or best.passage.ordinal == 0:
+            return
+        rows = self._connection().execute(
+            f"SELECT {_COLUMNS} FROM passage WHERE kind = ? AND document = ? AND ordinal = 0",
+            (best.passage.kind, best.passage.document),
+        )
+        for beginning in map(_passage, rows):
+            hits[:] = [hit for hit in hits if hit.passage != beginning]
+            hits.insert(0, replace(best, passage=beginning))
 
     def coverage(self, query: Query, passage: Passage) -> float:
         """Return the share of the query's words that this passage holds, as `Hit.coverage`."""
@@ -196,7 +240,7 @@ class Index:
         sql = f"SELECT rowid FROM search WHERE search MATCH ? AND rowid IN ({marks})"
         connection = self._connection()
         return {
-            term: {row[0] for row in connection.execute(sql, (_quoted(term), *rowids))}
+            term: {row[0] for row in connection.execute(sql, (_meant(term), *rowids))}
             for term in terms
         }
 
@@ -283,23 +327,33 @@ def _title_boost(passage: Passage, query: Query) -> float:
     """A passage whose subject the question names outright comes first, its beginning most."""
     title = passage.title.lower()
     document = passage.document.lower()
-    last = title.rsplit(".", 1)[-1]
+    top = document.partition(".")[0]
+    last = title.rpartition(".")[2]
+    usual = passage.section in _EVERYDAY
+    outright = title in query.names or document in query.names
+    in_parts = "." in title and set(title.split(".")) <= set(query.terms)
+    by_last = last in query.names and title.count(".") == 1 and (usual or not query.concept)
+    builtin = passage.section == "builtins" and title in query.terms
+    named = outright or in_parts or by_last or builtin
     boost = 1.0
-    if title in query.names or document in query.names:
+    if outright or in_parts:
         boost = 3.0
-    elif last in query.names and title.count(".") == 1:
+    elif by_last or builtin:
         boost = 1.8
     elif any(phrase in title for phrase in query.phrases):
         boost = 2.2
     elif passage.kind == "reference" and any(term.rstrip("s") in title for term in query.terms):
         boost = 1.6
     if passage.ordinal == 0:
-        boost *= 1.25
+        boost *= 1.6 if named else 1.25
     if passage.kind == "reference":
         # A chapter tells more than a docstring, above all of what something is.
         boost *= 2.0 if query.concept else 1.3
-    if passage.document.startswith(("distutils.", "tkinter.", "turtle.")):
-        boost *= 0.6  # large, and their words are everyday words
+    elif passage.kind == "library" and top not in query.terms:
+        if usual:
+            boost *= 1.4
+        elif top in _SELDOM:
+            boost *= 0.6
     return boost
 
 
@@ -313,6 +367,11 @@ def _varied(hits: Sequence[Hit], limit: int, per_document: int) -> Iterator[Hit]
             limit -= 1
             if limit == 0:
                 return
+
+
+def _meant(term: str) -> str:
+    """Return the search for a word or one that means the same."""
+    return "(" + " OR ".join(_quoted(word) for word in _MEANS.get(term, (term,))) + ")"
 
 
 def _quoted(term: str) -> str:

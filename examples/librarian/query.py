@@ -28,7 +28,11 @@ STOP_WORDS = _words(
 # these follows ("the with statement"), or when written as code.
 _LANGUAGE_NOUNS = _words(
     "statement statements keyword keywords clause clauses expression expressions operator "
-    "operators loop loops block blocks function method"
+    "operators loop loops block blocks function method class module decorator"
+)
+
+_NAMED_NOUNS = _words(
+    "statement statements keyword keywords function method class module decorator"
 )
 
 _KEYWORDS = frozenset(keyword.kwlist)
@@ -67,13 +71,15 @@ class Query:
 
     `terms` are the words that carry meaning, in the order asked, without repeats.
     `phrases` are neighbours that belong together ("with statement"). `names` are
-    what was written as code (`functools.lru_cache`), in lower case.
+    what was written as code (`functools.lru_cache`), in lower case. `hints` are words
+    too common to be asked for, which still tell one passage from another ("create").
     """
 
     terms: tuple[str, ...]
     phrases: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
     concept: bool = False  # asks what something is, rather than for a function by its name
+    hints: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.terms)
@@ -83,7 +89,7 @@ class Query:
         terms = dict.fromkeys((*self.terms, *other.terms))
         phrases = dict.fromkeys((*self.phrases, *other.phrases))
         concept = self.concept or other.concept
-        return Query(tuple(terms), tuple(phrases), self.names | other.names, concept)
+        return Query(tuple(terms), tuple(phrases), self.names | other.names, concept, self.hints)
 
 
 def parse(question: str) -> Query:
@@ -112,6 +118,9 @@ def parse(question: str) -> Query:
             names.add(word)
             phrases.update(dict.fromkeys((f"{word} {after}", f"{word} statement")))
             phrases[f"{word} clause"] = None
+        elif named and after in _NAMED_NOUNS and word not in STOP_WORDS:
+            terms[word] = None
+            names.add(word)
         elif word in code_words or (word not in STOP_WORDS and len(word) > 1):
             if word in _LANGUAGE_NOUNS and before in names:
                 continue  # "the with statement": said by the phrase
@@ -119,11 +128,16 @@ def parse(question: str) -> Query:
             if after and after not in STOP_WORDS:
                 # "ordered dict" is OrderedDict, "SHA-256" is sha256.
                 phrases.update(dict.fromkeys((f"{word} {after}", f"{word}{after}")))
-    if any(term not in _WEAK_WORDS for term in terms):
+    hints = tuple(term for term in terms if term in _WEAK_WORDS)
+    if len(hints) < len(terms):
         terms = {term: None for term in terms if term not in _WEAK_WORDS}
     # A bare identifier, as "defaultdict" in "what is defaultdict", names its subject too.
     if len(terms) <= 3:
         names.update(terms)
     return Query(
-        tuple(terms), tuple(phrases), frozenset(names), _CONCEPT.match(question) is not None
+        tuple(terms),
+        tuple(phrases),
+        frozenset(names),
+        _CONCEPT.match(question) is not None,
+        hints,
     )

@@ -39,6 +39,7 @@ _NAME = re.compile(
 _PROSE_WORDS = frozenset(
     "an are be been by can it may must of same that the this to was will".split()  # noqa: SIM905  - easier to read than a list
 )
+_TABLE = re.compile(r"^\s*([=-]{4,}\s*)+$")
 _PROGRAM = re.compile(
     r"(with|for|while|if|try|def|class|async|await|import|from|return|raise|del|assert|@\w+)\b"
     r"|[\w.\[\]]+ = |[\w.]+\("
@@ -110,6 +111,8 @@ def _raw_blocks(body: str) -> Iterator[str]:
 def _is_code(lines: Sequence[str]) -> bool:
     first = lines[0].strip()
     if first.startswith((">>>", "$ ", "+--", "| ")) or any("::=" in line for line in lines):
+        return True
+    if any(_TABLE.match(line) for line in lines):
         return True
     if _LIST_ITEM.match(first):
         return False

@@ -12,9 +12,8 @@ from examples.librarian.corpus import (
     CorpusError,
     FolderCorpus,
     PythonCorpus,
-    chunks,
-    sections,
 )
+from examples.librarian.cutting import chunks, sections
 
 ROOT = Path(__file__).resolve().parents[2]
 

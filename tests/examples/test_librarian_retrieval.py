@@ -35,6 +35,16 @@ QUESTIONS = {
     "What is the difference between is and ==?": "comparisons",
     "what is a lambda": "lambda",
     "What does // do?": "binary",
+    "How do I open a file and read its lines?": "open",
+    "how to reverse a list": "list.reverse",
+    "what does os.path.join do": "os.path.join",
+    "what does the len function do": "len",
+    "how do I list the files in a directory": "os.listdir",
+    "how to delete a file": "os.remove",
+    "what is the current working directory": "os.getcwd",
+    "how to convert a string to an int": "int",
+    "what is a dictionary": "dict",
+    "random choice": "random.Random.choice",
 }
 
 
