@@ -27,6 +27,7 @@ __all__ = [
     "Forked",
     "Ignore",
     "InvalidMailbox",
+    "LoopStuck",
     "MailboxFull",
     "StartFailed",
     "SystemStopped",
@@ -163,6 +164,17 @@ class Fenced(UnderstudyError):
         )
         self.ref = ref
         self.incarnation = incarnation
+
+
+class LoopStuck(UnderstudyError):
+    """Another actor's handler blocked the event loop that this one ran on."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The event loop {name!r} was blocked by a handler and left behind: blocking calls "
+            "belong into actors of the pool"
+        )
+        self.name = name
 
 
 class DeathPact(UnderstudyError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from understudy.actors._errors import Forked
+from understudy.actors._errors import Forked, LoopStuck
+from understudy.actors._guardian import Failure
 from understudy.actors._strand import Strand, local
 
 if TYPE_CHECKING:
@@ -79,14 +81,16 @@ class EventLoop:
             raise Forked(self.runtime.name)
         with self._lock:
             if self.loop is None:
-                self.loop = asyncio.new_event_loop()
-                self.runtime.spawn_thread(self._run_loop, f"{self.runtime.name}-{self.name}")
+                loop = self.loop = asyncio.new_event_loop()
+                self.runtime.spawn_thread(
+                    functools.partial(self._run_loop, loop), f"{self.runtime.name}-{self.name}"
+                )
         self._up.wait()
 
-    def _run_loop(self) -> None:
-        loop = self.loop
+    def _run_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         self._attach()
+        strand = local.strand
         try:
             loop.run_forever()
         finally:
@@ -95,14 +99,16 @@ class EventLoop:
             asyncio.set_event_loop(None)
             loop.close()
             local.strand = None
-            if self._strand is not None:
-                self.runtime.retire(self._strand)
+            if strand is not None:
+                self.runtime.retire(strand)
 
     def _submit(self, cell: Cell) -> None:
         """Have the loop run `cell`; any thread."""
         self.ready.append(cell)
-        if self._scheduled:
-            return
+        if not self._scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
         self._scheduled = True
         self._start()
         try:
@@ -127,7 +133,41 @@ class EventLoop:
             else:
                 logger.error("%s cannot run: its event loop is closed", cell)
 
+    def leave_stuck(self, strand: Strand) -> bool:
+        """A handler blocks the loop's thread for good: go on with a fresh loop.
+
+        Handlers that were suspended on the old loop are taken from it as well, and their actors
+        begin anew at no cost; the old thread ends if it ever comes back.
+
+        Returns:
+            False if that cannot be done, since the loop is somebody else's, or was done already.
+        """
+        with self._lock:
+            if not self._own or strand is not self._strand:
+                return False
+            stuck = self.loop
+            self.loop = None
+            self._strand = None
+            self._up.clear()
+            self._scheduled = False
+        stuck.call_soon_threadsafe(stuck.stop)
+        for turn in [turn for turn in tuple(self.runtime.turns) if turn.strand is strand]:
+            self.runtime.turns.discard(turn)
+            cell = turn.cell
+            if cell._us_fence(turn):
+                cell._us_guardian.child_failed(
+                    cell,
+                    cell._us_incarnation,
+                    Failure(LoopStuck(self.name), turn.envelope, "interrupt"),
+                )
+        if self.ready:
+            self._schedule()
+        return True
+
     def _drain(self) -> None:
+        loop = asyncio._get_running_loop()
+        if loop is None or loop is not self.loop:
+            return  # left over on a loop that was stuck: the fresh one has taken this up
         self._scheduled = False
         strand = self.strand
         if local.strand is not strand:
@@ -136,7 +176,7 @@ class EventLoop:
             self.ready.popleft()._us_run(strand)
         if self.ready and not self._scheduled:
             self._scheduled = True
-            self.loop.call_soon(self._drain)
+            loop.call_soon(self._drain)
 
     def call(self, function: Callable[[], object]) -> None:
         """Call a function on the loop's thread, soon."""

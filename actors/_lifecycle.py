@@ -98,9 +98,11 @@ class LivingCell(Cell):
         with self._us_rt.lock:
             if self._us_phase == CLOSED or (turn is not None and not self._us_in_turn(turn)):
                 return False
-            envelopes = self._us_take_away()
+            envelopes, lost = self._us_take_away()
             self._us_phase = SUSPENDED
         self._us_odd = True
+        if lost is not None:
+            self._us_rt.fenced(lost)
         for envelope in envelopes:
             self._us_fail_reply(envelope)
         return True
@@ -112,9 +114,10 @@ class LivingCell(Cell):
         extra = self._us_extra
         return extra is not None and turn in extra.turns
 
-    def _us_take_away(self) -> list[Any]:
-        """Give the cell a new lock; returns what was being handled, to be failed."""
+    def _us_take_away(self) -> tuple[list[Any], Strand | None]:
+        """Give the cell a new lock; returns what was being handled, and the strand that had it."""
         owner = self._us_owner
+        lost = owner if owner is not local.strand else None
         envelopes = [self._us_current_envelope()] if owner is not None else []
         self._us_lock = object()
         self._us_owner = None
@@ -131,10 +134,10 @@ class LivingCell(Cell):
             turns, extra.turns = extra.turns, []
             for turn in turns:
                 envelopes.append(turn.envelope)
+                if turn.stepping and turn.strand is not local.strand:
+                    lost = turn.strand
                 turn.abandon()
-        if owner is not None and owner is not local.strand:
-            self._us_rt.fenced(owner)
-        return envelopes
+        return envelopes, lost
 
     def _us_current_envelope(self) -> Any:
         """The item this actor is handling now, also where others run on top of it."""
@@ -163,12 +166,15 @@ class LivingCell(Cell):
             owner = self._us_owner
             extra = self._us_extra
             envelopes: list[Any] = []
+            lost: Strand | None = None
             if (owner is not None and owner is not local.strand) or (extra and extra.turns):
-                envelopes = self._us_take_away()
+                envelopes, lost = self._us_take_away()
             self._us_phase = CLOSED
             self._us_gate = DEAD
             incarnation = self._us_incarnation
         self._us_odd = True
+        if lost is not None:
+            runtime.fenced(lost)
         for envelope in envelopes:
             self._us_fail_reply(envelope)
         self._us_inline = False
@@ -522,6 +528,7 @@ class LivingCell(Cell):
         """A suspended turn is over (loop thread): have the owner look after it."""
         if self._us_lock is not turn.lock:
             self._us_rt.refuse("reply")
+            self._us_rt.came_back(turn.strand)
             return
         fresh: list[tuple[Any, ...]] = []
         self._us_control = control = fresh if self._us_control is None else self._us_control

@@ -60,11 +60,11 @@ def running_of(runtime: Runtime) -> list[Running]:
         stack = tuple(strand.stack())
         if strand.turns != turns or strand.current is not cell:
             continue  # it moved while we looked: alive
-        here = strand.turn
+        here = strand.turn if strand.turn is not None and strand.turn.cell is cell else None
         found.append(
             _line(
                 cell,
-                turn=(strand.serial, turns),
+                turn=(strand.serial, turns) if cell._us_owner is strand else here,
                 moved=here.steps if here is not None else 0,
                 envelope=envelope,
                 thread_id=strand.thread_id,

@@ -524,6 +524,10 @@ class Runtime:
             self.zombies.add(strand)
         if strand.pool is not None:
             strand.pool.lend(strand)
+        elif strand.loop is not None:
+            for dispatcher in list(self.dispatchers.values()):
+                if isinstance(dispatcher, EventLoop) and dispatcher.leave_stuck(strand):
+                    break
 
     def came_back(self, strand: Strand) -> None:
         """A strand has left a handler it no longer owned."""

@@ -364,3 +364,39 @@ def test_exits_know_whether_they_are_abnormal_and_compare_by_kind_and_cause():
     assert us.Failed(cause) != us.Failed(KeyError())
     with pytest.raises(AttributeError, match="frozen"):
         us.Exit.NORMAL.kind = "x"
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_actors_of_a_stuck_event_loop_go_on_with_a_fresh_one(room, steps):
+    import asyncio
+
+    entered, go = threading.Event(), threading.Event()
+
+    class Blocks(us.Actor):
+        async def on_receive(self, message):
+            if message == "block" and self.actor_ref.incarnation == 1:
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                entered.set()
+                go.wait(WAIT)
+            elif message == "wait" and self.actor_ref.incarnation == 1:
+                await asyncio.get_running_loop().create_future()
+            return message
+
+    stuck, neighbour, idle = (room.spawn(Blocks) for _ in range(3))
+    waiting = neighbour.ask("wait", block=False)
+    assert idle.ask("up", timeout=WAIT) == "up"
+    answer = stuck.ask("block", block=False)
+    assert entered.wait(WAIT)
+    (running,) = [line for line in room.runtime.running() if line.ref is stuck]
+    assert stuck._us_fence(running.turn)
+    stuck._us_begin()
+    for lost in (answer, waiting):
+        with pytest.raises(us.ActorDeadError, match="replaced"):
+            lost.get(timeout=WAIT)
+    assert [ref.ask("again", timeout=WAIT) for ref in (stuck, neighbour, idle)] == ["again"] * 3
+    assert [ref.incarnation for ref in (stuck, neighbour, idle)] == [2, 2, 1]
+    (_, _, failure), *_ = room.guardian.wait_for("failed")
+    assert failure.phase == "interrupt"
+    go.set()
+    _until_no_zombies(room.runtime)
