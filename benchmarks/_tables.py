@@ -110,6 +110,35 @@ def latencies(results: Results, suite: str) -> Table:
     return table
 
 
+RESOURCES = (
+    "Differences between before and after, divided by the items: memory that is used again and "
+    "again counts once, and a library that measures itself elsewhere has no row."
+)
+
+
+def resources(results: Results, suite: str) -> Table:
+    """What one item took: CPU, resident memory, allocations that were still alive at the end."""
+    table = Table(
+        f"{suite}: resources for one item",
+        ["scenario", "library", "CPU", "resident memory", "live allocations"],
+        notes=[RESOURCES],
+    )
+    for name, facts in results.scenarios.items():
+        if facts["suite"] != suite or results.points(name):
+            continue
+        for peer in results.peers(name):
+            cpu, rss, blocks = (results.per_item(name, peer, k) for k in ("cpu", "rss", "blocks"))
+            if cpu is not None and rss is not None and blocks is not None:
+                table.rows.append([
+                    name,
+                    title(peer),
+                    _units.seconds(cpu.median),
+                    _units.size(rss.median),
+                    _units.digits(blocks.median),
+                ])  # fmt: skip
+    return table
+
+
 def curves(results: Results, suite: str) -> Table | None:
     """Scale curves: the figure at each size and the slope of the power law through them."""
     names = [n for n, f in results.scenarios.items() if f["suite"] == suite and results.points(n)]
@@ -199,5 +228,10 @@ def suite_tables(results: Results, suite: str) -> list[Table]:
     if suite == "savina":
         found: list[Table | None] = [savina(results)]
     else:
-        found = [summary(results, suite), latencies(results, suite), curves(results, suite)]
+        found = [
+            summary(results, suite),
+            latencies(results, suite),
+            resources(results, suite),
+            curves(results, suite),
+        ]
     return [t for t in found if t is not None and t.rows]

@@ -120,7 +120,7 @@ OBSERVED_ASK = _kernel(
 )  # fmt: skip
 SCALE = _kernel(
     "scale", "a thousand to a million actors", unit="actor",
-    points=(THOUSAND, 10_000, 100_000, MILLION), quick_points=2, warm=False, rounds=2, limit=120.0,
+    points=(THOUSAND, 10_000, 100_000, MILLION), quick_points=2, warm=False, rounds=1, limit=120.0,
     doc="Cost of creating, telling, asking and stopping one actor, and its memory, as the number "
     "of actors grows. The garbage collector and the caches of the processor bend the curves.",
 )  # fmt: skip

@@ -36,7 +36,7 @@ ESCALATION = _supervision(
 )  # fmt: skip
 RESTARTS = _supervision(
     "restarts", "a thousand to a hundred thousand restarts in the window", unit="restart",
-    points=(1_000, 10_000, 100_000), warm=False, rounds=2,
+    points=(1_000, 10_000, 100_000), warm=False, rounds=1,
     doc="One child crashes again and again inside one period: a restart must not become dearer "
     "as restarts add up.",
 )  # fmt: skip

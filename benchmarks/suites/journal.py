@@ -373,7 +373,7 @@ def concurrent(bench: Bench) -> None:
 
 SCALE = _journal(
     "scale", "a thousand to a million events", points=(1_000, 10_000, 100_000, 1_000_000),
-    warm=False, rounds=2, limit=120.0,
+    warm=False, rounds=1, limit=120.0,
     doc="Cost of an append (a thousand at a time), of replay and of opening, per event, as the "
     "journal grows.",
 )  # fmt: skip

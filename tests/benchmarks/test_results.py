@@ -200,3 +200,8 @@ def test_savina_has_one_table_with_sizes_messages_and_dnf(make):
 
 def test_json_of_a_run_can_be_read_by_others(make):
     assert json.loads(json.dumps(make({(TELL, "understudy"): [1.0]}).data()))["format"] == 1
+
+
+def test_resources_are_told_for_one_item(make):
+    table = _tables.resources(make({(TELL, "understudy"): [1.0]}), "kernel")
+    assert table.rows == [[TELL, "Understudy", "900 ms", "410 B", "0.5"]]
