@@ -555,8 +555,8 @@ class LivingCell(Cell):
         extra = self._us_extra
         if self._us_control or (extra is not None and extra.turns):
             return True
-        if self._us_phase == SUSPENDED:
-            return False
+        if self._us_phase == SUSPENDED:  # its mail waits; what is decided about it counts
+            return self._us_owner is not None
         return bool(self._us_queue) or self._us_owner is not None or not self._us_idle
 
     # --- between incarnations ----------------------------------------------------------------

@@ -240,7 +240,7 @@ class Pool:
 
     def _monitor(self) -> None:
         quiet = 0
-        wait = TICK
+        wait = QUICK_TICK * 2
         last = time.monotonic()
         cpu = time.process_time()
         while not self._closed:
@@ -262,6 +262,7 @@ class Pool:
                     if not self._sleep():
                         return
                     quiet = 0
+                    wait = QUICK_TICK * 2
                     last = time.monotonic()
                     cpu = time.process_time()
                 continue
@@ -272,9 +273,10 @@ class Pool:
                 continue
             stuck = self._look()
             if share < 0.6:
-                if self.free <= 0:
-                    self._set_slots(min(self.slots * 2, self.max_threads))
-                    wait = QUICK_TICK
+                # Many messages a tick mean that others hold the CPU, not that ours stand still.
+                if self.free <= 0 and len(stuck) * 2 >= self.slots:
+                    self._set_slots(min(max(self.slots * 2, len(stuck) * 4), self.max_threads))
+                wait = QUICK_TICK
             elif share > 0.9 and self.slots > self.base_slots:
                 self._set_slots(self.base_slots)
                 wait = TICK

@@ -308,10 +308,10 @@ class ActorRef(LivingCell, Generic[A]):
                     if owner is strand:
                         if not self._us_odd:
                             self._us_idle = False
-                            self._us_below = below
-                            self._us_below_envelope = outer
                             self._us_inlined = True
                             if below is not None:
+                                self._us_below = below
+                                self._us_below_envelope = outer
                                 strand.envelope = self._us_seal(message, None, None)
                             elif isinstance(message, tuple):
                                 strand.envelope = (message, None, None, None, 0, None, None)
@@ -341,7 +341,8 @@ class ActorRef(LivingCell, Generic[A]):
                                 and (extra is None or not extra.stashed)
                                 and self._us_lock is lock
                             ):
-                                self._us_below = None
+                                if below is not None:
+                                    self._us_below = None
                                 self._us_inlined = False
                                 self._us_idle = True
                                 self._us_owner = None
