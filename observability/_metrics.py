@@ -246,18 +246,44 @@ def _system(system: ActorSystem) -> Iterator[Metric]:
         "zombie_threads", "Threads of replaced incarnations still held up.", stats.zombie_threads
     )
     yield _gauge("uptime_seconds", "Seconds since the system started.", system.uptime)
+    # Less than a microsecond for each actor, and only when somebody asks.
+    depths = [ref.mailbox_depth() for ref in list(system.runtime.paths.values())]
+    yield _gauge("mailbox_messages", "Messages waiting in all mailboxes.", sum(depths))
+    yield _gauge(
+        "mailbox_deepest", "Messages waiting in the fullest mailbox.", max(depths, default=0)
+    )
+    dispatchers = system.runtime.stats().dispatchers
+    for name, documentation in (
+        ("threads", "Threads of a dispatcher."),
+        ("running", "Handlers at work on a dispatcher."),
+        ("queued", "Actors with messages that wait for a thread of a dispatcher."),
+    ):
+        family = GaugeMetricFamily(
+            f"{PREFIX}dispatcher_{name}", documentation, labels=["dispatcher"]
+        )
+        for key, counts in sorted(dispatchers.items()):
+            family.add_metric([key], float(counts.get(name, 0)))
+        yield family
 
 
 def _journal(handle: JournalHandle) -> Iterator[Metric]:
     try:
         # Not through the handle itself: it would wait for a journal that is being reopened, and a
         # scrape shall not.
-        stats = handle.current(timeout=0).stats() if handle.attached else None
+        journal = handle.current(timeout=0) if handle.attached else None
+        stats = journal.stats() if journal is not None else None
+        effects = journal.outbox.counts() if journal is not None else {}
     except UnderstudyError:
         stats = None
     yield _gauge("journal_up", "Whether the journal is open.", stats is not None)
     if stats is None:
         return
+    family = GaugeMetricFamily(
+        PREFIX + "effects", "Effects in the outbox by status.", labels=["status"]
+    )
+    for status, count in sorted(effects.items()):
+        family.add_metric([status], count)
+    yield family
     yield _counter("appends", "Events appended to the journal.", stats.events_written)
     yield _counter("commits", "Transactions of the journal.", stats.commits)
     yield _counter("append_failures", "Writes the storage refused.", stats.failed_writes)
