@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 import understudy as us
 from tests.agents.conftest import WAIT, Gates
+from understudy.agents._effects import Run
+from understudy.storage import NewEffect
 
 
 class Orders(us.Agent):
@@ -57,6 +60,15 @@ def until_settled(system: us.ActorSystem, host: us.SessionHost, key: str, status
     assert settled.wait(WAIT), host.effects(key)
     cancel()
     return host.effects(key)
+
+
+def runner(system: us.ActorSystem, channel: str) -> Any:
+    """The channel's runner, which may still be starting: what it is sent waits."""
+    effects = system.lookup("/effects")
+    assert effects is not None
+    children: Any = effects.proxy().which_children().get(timeout=WAIT)
+    (ref,) = [child.ref for child in children if child.id == channel]
+    return ref
 
 
 def test_effects_are_carried_out_once_in_order(system: us.ActorSystem) -> None:
@@ -206,3 +218,134 @@ def test_an_effect_that_cannot_be_kept_is_an_error_of_the_agent(system: us.Actor
     host = us.SessionHost(system, agents={"w": Wrong})
     with pytest.raises(us.TurnFailed, match="BadEvent"):
         host.send("ada:w:t", "x").result(timeout=WAIT)
+
+
+def test_an_async_handler_that_takes_too_long_is_interrupted_and_tried_again(
+    open_system: Callable[..., us.ActorSystem],
+) -> None:
+    import asyncio
+
+    clock = us.testing.ManualClock()
+    system = open_system(clock=clock)
+    tries: list[int] = []
+
+    class Slow(us.EffectHandler):
+        timeout = 0.01
+
+        async def handle(self, effect: Any) -> Any:
+            tries.append(effect.attempts)
+            if len(tries) == 1:
+                await asyncio.get_running_loop().create_future()
+
+    host = us.SessionHost(system, agents={"o": Orders}, effects={"shop": Slow})
+    host.send("ada:o:t", "milk").result(timeout=WAIT)
+    (effect,) = until_settled(system, host, "ada:o:t", "pending")
+    if effect.attempts == 0:  # seen before its first try
+        (effect,) = until_tried(system, host, "ada:o:t")
+    assert "TimeoutError" in effect.error
+    clock.advance(1)
+    until_settled(system, host, "ada:o:t", "completed")
+    assert tries == [1, 2]
+
+
+def until_tried(system: us.ActorSystem, host: us.SessionHost, key: str) -> list[Any]:
+    """Wait until every effect of the session has failed once."""
+    tried = threading.Event()
+
+    def look(info: Any = None) -> None:
+        if all(e.error for e in host.effects(key)):
+            tried.set()
+
+    cancel = system.journal.on_commit(look)
+    look()
+    assert tried.wait(WAIT), host.effects(key)
+    cancel()
+    return host.effects(key)
+
+
+def test_a_handler_that_cannot_be_made_leaves_its_effects_pending_and_says_so(
+    system: us.ActorSystem,
+) -> None:
+    said = threading.Event()
+
+    class Listens(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "effects of channel 'shop' stay pending" in record.getMessage():
+                said.set()
+
+    class Broken(us.EffectHandler):
+        def __init__(self) -> None:
+            raise OSError("no address")
+
+        def handle(self, effect: Any) -> Any:
+            raise AssertionError("never made")
+
+    logger, listener = logging.getLogger("understudy.agents"), Listens()
+    logger.addHandler(listener)
+    host = us.SessionHost(system, agents={"o": Orders}, effects={"shop": Broken})
+    host.send("ada:o:t", "milk").result(timeout=WAIT)
+    assert said.wait(WAIT)
+    logger.removeHandler(listener)
+    assert [e.status for e in host.effects("ada:o:t")] == ["pending"]
+
+
+@pytest.mark.parametrize(
+    ("result", "kept"),
+    [(None, None), (3, 3), ({"a": [1]}, {"a": [1]}), ({1, 2}, "{1, 2}"), ({"a": str}, "class")],
+)
+def test_what_a_handler_returns_is_kept_as_far_as_it_can_be(
+    system: us.ActorSystem, result: Any, kept: Any
+) -> None:
+    host = us.SessionHost(system, agents={"o": Orders}, effects={"shop": lambda effect: result})
+    host.send("ada:o:t", "milk").result(timeout=WAIT)
+    (effect,) = until_settled(system, host, "ada:o:t", "completed")
+    assert kept == effect.result or kept in effect.result
+
+
+def test_the_sweep_finds_what_no_commit_announced(
+    open_system: Callable[..., us.ActorSystem],
+) -> None:
+    clock = us.testing.ManualClock()
+    system = open_system(clock=clock)
+    shop = Shop()
+    host = us.SessionHost(system, agents={"o": Orders}, effects={"shop": shop})
+    # as if a runner elsewhere had taken it and was gone
+    new = NewEffect("shop", {"word": "milk"}, "left", not_before=clock.time() + 5)
+    system.journal.outbox.add([new])
+    runner(system, "shop").ask(Run(), timeout=WAIT)
+    assert shop.done == []
+    clock.advance(6)
+    assert [e.dedupe_key for e in shop.until(1)] == ["left"]
+    del host
+
+
+def test_a_runner_that_fails_gives_its_effect_to_the_next_incarnation(
+    system: us.ActorSystem,
+) -> None:
+    tries: list[int] = []
+    done = threading.Event()
+
+    class Crashes(us.EffectHandler):
+        async def handle(self, effect: Any) -> Any:
+            import asyncio
+
+            tries.append(effect.attempts)
+            if len(tries) == 1:
+                raise asyncio.CancelledError
+            done.set()
+
+    host = us.SessionHost(system, agents={"o": Orders}, effects={"shop": Crashes})
+    host.send("ada:o:t", "milk").result(timeout=WAIT)
+    assert done.wait(WAIT)
+    until_settled(system, host, "ada:o:t", "completed")
+    assert tries == [1, 2]
+
+
+def test_a_runner_takes_nothing_else(system: us.ActorSystem) -> None:
+    async def later(effect: Any) -> None:
+        raise AssertionError("no effect was asked for")
+
+    us.SessionHost(system, agents={}, effects={"a": print, "b": later})
+    for channel in "ab":
+        with pytest.raises(TypeError, match="takes Run"):
+            runner(system, channel).ask("nonsense", timeout=WAIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import random
 import threading
@@ -30,6 +31,10 @@ class Anew(us.Agent):
 
 class Resumes(Anew):
     resumable = True
+
+
+def _has(count: int, seen: list[Any]) -> bool:
+    return len(seen) >= count
 
 
 @pytest.mark.stress
@@ -97,7 +102,7 @@ def test_the_books_stay_right_whatever_falls(
     for key, client in clients.items():
         frames = host.frames(key)
         assert seqs(frames) == list(range(1, len(frames) + 1))
-        client.until(lambda seen, whole=frames: len(seen) >= len(whole))
+        client.until(functools.partial(_has, len(frames)))
         assert client.frames == frames
         asked = [e["message_id"] for e in host.history(key, types=["user_message"])]
         assert len(asked) == len(set(asked))
