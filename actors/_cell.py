@@ -397,8 +397,11 @@ class Cell(pykka.ActorRef[Any]):
                             result = receive(message[0])
                             if result is not None and result.__class__ is CoroutineType:
                                 _handle.drive(self, strand, lock, result, message)
-                        elif message[6] is None and message[1]._us_done is None:
+                        elif message[1]._us_done is None:  # else whoever asked gave up
+                            if message[6] is not None:
+                                strand.room = 0
                             result = receive(message[0])
+                            strand.room = room
                             if (
                                 result.__class__ in PLAIN
                                 and self._us_extra is None
@@ -407,9 +410,8 @@ class Cell(pykka.ActorRef[Any]):
                                 message[1]._us_resolve(result)
                             else:
                                 _handle.finish(self, strand, lock, result, message[1], message)
-                        else:
-                            _handle.open_envelope(self, strand, lock, message, receive)
                     except BaseException as error:
+                        strand.room = room
                         _handle.raised(self, strand, lock, error, message)
                     if self._us_lock is not lock:
                         break

@@ -39,6 +39,7 @@ R = TypeVar("R")
 _running_loop = asyncio._get_running_loop
 _allocate_lock = threading.Lock
 _Lock = threading.Lock().__class__
+_LONGEST = threading.TIMEOUT_MAX
 
 
 class Future(pykka.ThreadingFuture[T], Generic[T]):
@@ -212,7 +213,7 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
         try:
             if timeout is None:
                 gate.acquire()
-            elif not _acquire_within(gate, timeout):
+            elif not gate.acquire(timeout > 0, timeout if 0 < timeout < _LONGEST else -1):
                 raise Timeout(f"{timeout} seconds")
         finally:
             if strand is not None:
@@ -354,13 +355,6 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
 
 
 ThreadingFuture = Future
-
-
-def _acquire_within(gate: Any, timeout: float) -> bool:
-    if timeout <= 0:
-        return bool(gate.acquire(blocking=False))
-    limit = threading.TIMEOUT_MAX
-    return bool(gate.acquire(timeout=min(timeout, limit)))
 
 
 def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None], _: Any) -> None:
