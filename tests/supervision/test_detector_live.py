@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pytest
 
@@ -48,7 +48,7 @@ def sweep(system: ActorSystem, clock: ManualClock, seconds: float) -> None:
 class Hanging(Actor):
     """Waits for a gate when told to; else answers with its incarnation."""
 
-    heartbeat = Heartbeat()
+    heartbeat: ClassVar[Heartbeat | None] = Heartbeat()
 
     def __init__(self, log: Log, gate: threading.Event) -> None:
         super().__init__()
@@ -189,7 +189,11 @@ def test_a_lease_keeps_a_waiting_actor_from_suspicion(
 def test_a_frozen_actor_costs_its_supervisor_budget_and_a_replaced_one_does_not(
     system: ActorSystem, clock: ManualClock, log: Log, gate: threading.Event
 ) -> None:
-    for action, survives in (("replace", True), ("restart", False)):
+    cases: tuple[tuple[Literal["replace", "restart"], bool], ...] = (
+        ("replace", True),
+        ("restart", False),
+    )
+    for action, survives in cases:
         spec = ChildSpec("a", Hanging, args=(log, gate), heartbeat=Heartbeat(on_frozen=action))
         sup = system.spawn(Family, spec, strategy=OneForOne(intensity=0), restart="temporary")
         ref = child(sup, "a")

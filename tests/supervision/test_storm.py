@@ -120,7 +120,7 @@ class Weather:
     def fell(self) -> None:
         branch = self.system.lookup(self.path(self.random.randrange(1, 4)))
         if branch is not None:
-            branch._us_fail(RuntimeError("felled"))  # type: ignore[attr-defined] # the storm's axe
+            branch._us_fail(RuntimeError("felled"))
 
     def order(self) -> None:
         branch = self.system.lookup(self.path(3))
