@@ -118,7 +118,8 @@ class FileSnapshots:
 def _read(path: Path) -> dict[str, Any]:
     try:
         data: dict[str, Any] = json.loads(path.read_bytes())
-        data["stream"], data["state"], data["time"], data["metadata"]
-    except (ValueError, KeyError, TypeError) as error:
+        if missing := {"stream", "state", "time", "metadata"} - data.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (ValueError, AttributeError) as error:
         raise StoreFailed("filesystem", f"{path} cannot be read: {error!r}") from error
     return data

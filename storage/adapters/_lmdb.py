@@ -66,7 +66,7 @@ class LmdbAdapter:
         if durability not in ("sync", "pipelined", "relaxed"):
             raise ValueError(f"durability is {durability!r}: use 'sync', 'pipelined' or 'relaxed'")
         self.path = Path(path)
-        self.durability = durability
+        self.durability: Durability = durability
         self.readonly = readonly
         self._clock = clock
         self._lock = threading.RLock()  # saving a session reads what was there before

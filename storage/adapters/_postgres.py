@@ -86,7 +86,7 @@ class _PostgresDatabase(Database):
                 connect_timeout=max(1, round(self._connect_timeout)),
                 application_name="understudy",
             )
-            connection.execute(f"SET search_path TO {self._schema}")
+            connection.execute(f"SET search_path TO {self._schema}".encode())
         except self._psycopg.Error as error:
             raise StoreFailed("postgres", _first_line(error)) from error
         return connection
@@ -107,7 +107,7 @@ class _PostgresDatabase(Database):
     def _transaction(self, begin: str) -> Iterator[Executor]:
         with self._pool.connection(_usable) as connection:
             try:
-                connection.execute(begin)
+                connection.execute(begin.encode())
                 try:
                     yield _Executor(connection)
                     connection.execute("COMMIT")
@@ -155,13 +155,18 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
+def _translated(sql: str) -> bytes:
+    """The statement with psycopg's marks; as bytes, because it is put together here."""
+    return sql.replace("?", "%s").encode()
+
+
 class _Executor:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
-        return self._connection.execute(sql.replace("?", "%s"), parameters or None)
+        return self._connection.execute(_translated(sql), parameters or None)
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         with self._connection.cursor() as cursor:
-            cursor.executemany(sql.replace("?", "%s"), rows)
+            cursor.executemany(_translated(sql), rows)

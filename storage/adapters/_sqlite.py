@@ -53,7 +53,7 @@ class SQLiteAdapter(SqlAdapter):
             raise ValueError(f"synchronous is {synchronous!r}: use 'normal' or 'full'")
         super().__init__(clock)
         self.path = Path(path)
-        self.synchronous = synchronous
+        self.synchronous: Synchronous = synchronous
 
     def _make_database(self) -> Database:
         return _SQLiteDatabase(self.path, self.synchronous)

@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgpack  # type: ignore[import-untyped] # ships no types
 
@@ -19,10 +19,9 @@ _MICROSECOND = timedelta(microseconds=1)
 def pack(value: Any, *, stream: str | None = None, index: int | None = None) -> bytes:
     """The msgpack bytes of plain data; `stream` and `index` name the offender in the error."""
     try:
-        packed: bytes = msgpack.packb(value, datetime=True)
+        return cast("bytes", msgpack.packb(value, datetime=True))
     except (TypeError, ValueError, OverflowError) as error:
         raise BadEvent(str(error), stream=stream, index=index) from error
-    return packed
 
 
 def unpack(data: bytes) -> Any:
