@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.actors import ActorDeadError, Props
 from understudy.agents._feed import Feed
-from understudy.agents._session import Session, Submission, not_saved
+from understudy.agents._session import Look, Session, Submission, not_saved
 
 if TYPE_CHECKING:
     from understudy.actors import ActorRef, Clock
@@ -109,7 +109,7 @@ class Entry:
             self.opening = False
             inbox, self.inbox = self.inbox, []
         for submission in inbox:
-            self._fail(submission.message.id, cause)
+            self.fail(submission.message.id, cause)
 
     def pause(self) -> float:
         """Seconds before a session that gave up is started again: 1, 2, 4, … up to 60."""
@@ -141,11 +141,18 @@ class Entry:
             self.closing = True
             return True
 
-    def take(self) -> list[Submission]:
-        """All mail."""
+    def take(self) -> Submission | None:
+        """The next piece of mail."""
         with self.lock:
-            inbox, self.inbox = self.inbox, []
-            return inbox
+            return self.inbox.pop(0) if self.inbox else None
+
+    def put_back(self, submission: Submission) -> None:
+        """Mail that has to be looked at again. Runs on the journal's thread."""
+        with self.lock:
+            self.inbox.append(submission)
+            ref = self.ref
+        if ref is not None:
+            self.tell(ref, Look())
 
     def saved(self, message_id: str) -> None:
         """A write of this turn is safe; with its first one the message is."""
@@ -159,14 +166,15 @@ class Entry:
     def unsaved_failed(self, cause: BaseException | None) -> None:
         """Messages that were on their way to the journal did not arrive."""
         while self.unsaved:
-            self._fail(self.unsaved.pop(), cause)
+            self.fail(self.unsaved.pop(), cause)
 
     def tell(self, ref: ActorRef[Any], message: Any) -> None:
         """Tell the session's actor; when it has ended, the journal tells the next one."""
         with contextlib.suppress(ActorDeadError):
             ref.tell(message)
 
-    def _fail(self, message_id: str, cause: BaseException | None) -> None:
+    def fail(self, message_id: str, cause: BaseException | None) -> None:
+        """Tell who waits for this turn that its message did not reach the journal."""
         state = self.feed.turns.get(message_id)
         if state is not None:
             state.fail(not_saved(message_id, cause))

@@ -119,6 +119,8 @@ class Session(Actor):
         self._agent: ActorRef[Any] | None = None
         self._agents = 0
         self._turn: TurnContext | None = None
+        # Turns that have ended here and not yet in the journal.
+        self._closing: dict[str, CommitFuture[Any]] = {}
         self._flushed_at = float("-inf")
         self._flush_due = False
         self._last_active = 0.0
@@ -190,11 +192,20 @@ class Session(Actor):
     # -- what comes in -----------------------------------------------------------------------
 
     def _look(self) -> None:
-        for submission in self._entry.take():
-            self._accept(submission.message)
+        while (submission := self._entry.take()) is not None:
+            try:
+                self._accept(submission)
+            except BaseException as error:
+                self._entry.fail(submission.message.id, error)
+                raise
 
-    def _accept(self, message: Message) -> None:
-        entry = self._entry
+    def _accept(self, submission: Submission) -> None:
+        entry, message = self._entry, submission.message
+        closing = self._closing.get(message.id)
+        if closing is not None and not closing.done():
+            # its final frame is on its way: the journal knows it in a moment
+            closing.add_done_callback(lambda _: entry.put_back(submission))
+            return
         state = entry.feed.turns.get(message.id)
         known = self._log.open.get(message.id)
         if known is not None:
@@ -376,7 +387,9 @@ class Session(Actor):
 
     def _submit_close(self, step: Step) -> None:
         following = self._log.current
-        self._submit(step, None if following is None else _Begin(following.id, following.attempt))
+        begin = None if following is None else _Begin(following.id, following.attempt)
+        closing = {name: commit for name, commit in self._closing.items() if not commit.done()}
+        self._closing = {**closing, step.message_id: self._submit(step, begin)}
 
     # -- the journal -----------------------------------------------------------------------------
 
@@ -386,12 +399,13 @@ class Session(Actor):
         then: Any,
         context: TurnContext | None = None,
         size: int = 0,
-    ) -> None:
-        commit = self._entry.journal.submit_write(step.write)
+    ) -> CommitFuture[Any]:
+        commit: CommitFuture[Any] = self._entry.journal.submit_write(step.write)
         self._entry.last_commit = commit
         commit.add_done_callback(
             functools.partial(self._committed, step=step, then=then, context=context, size=size)
         )
+        return commit
 
     def _committed(
         self,

@@ -458,3 +458,41 @@ def test_a_session_over_its_budget_comes_back_after_a_pause(
     clock.advance(2)
     assert host.send("ada:echo:t", "two").result(timeout=WAIT) == "two "
     assert seqs(host.frames("ada:echo:t")) == [1, 2, 3, 4]
+
+
+def test_a_message_repeated_while_its_final_frame_is_on_its_way_is_not_taken_twice(
+    system: us.ActorSystem,
+) -> None:
+    host = us.SessionHost(system, agents={"echo": Echo})
+    host.send("ada:echo:t", "warm up").result(timeout=WAIT)
+    entry = host._entries[us.SessionKey.parse("ada:echo:t")]
+    real = system.journal.submit_write
+    held: list[tuple[Any, Any]] = []
+    closing = threading.Event()
+
+    def hold(write: Any, **options: Any) -> Any:
+        if not any(row.status == "done" for row in write.ledger):
+            return real(write, **options)
+        future: Any = CommitFuture()
+        held.append((write, future))
+        closing.set()
+        return future
+
+    vars(system.journal)["submit_write"] = hold
+    first = host.send("ada:echo:t", "hello", message_id="m1")
+    assert closing.wait(WAIT)
+    # a client that was told of a failure before, and asks again
+    entry.feed.turns.pop("m1")
+    again = host.send("ada:echo:t", "hello", message_id="m1")
+    ref = host.session_ref("ada:echo:t")
+    assert ref is not None
+    with pytest.raises(TypeError):
+        ref.ask("behind the repeat", timeout=WAIT)
+    del vars(system.journal)["submit_write"]
+    for write, future in held:
+        future.set_result(real(write).result())
+    assert again.result(timeout=WAIT) == "hello "
+    assert [f["type"] for f in again] == ["token", "message"]
+    asked = [e["message_id"] for e in host.history("ada:echo:t", types=["user_message"])]
+    assert asked.count("m1") == 1
+    del first
