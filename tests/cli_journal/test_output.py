@@ -80,6 +80,24 @@ def test_an_event_at_a_terminal_is_cut_to_its_width(as_terminal, run, journal):
     assert long.count("\n") == 1
 
 
+def test_names_of_users_cannot_steer_the_terminal(as_terminal, run, journal, monkeypatch):
+    monkeypatch.setattr(_journal, "terminal", lambda: True)
+    journal.append("evil\x1b[2J", [NewEvent("type\x07\x1b]0;x\x07", "text\x1b[31m", id="\x1b[5m")])
+    shown = [
+        run("ls"),
+        run("streams"),
+        run("types"),
+        run("show", "9"),
+        run("tail", "--no-follow", "-n", "1"),
+    ]
+    own = "\x1b[36m", "\x1b[2m", "\x1b[0m"  # the colours of the printer
+    for text in shown:
+        for colour in own:
+            text = text.replace(colour, "")
+        assert "\x1b" not in text
+        assert "\x07" not in text
+
+
 def test_work_is_told_on_a_terminal(monkeypatch, run, journal, tmp_path):
     class Terminal(io.StringIO):
         def isatty(self):

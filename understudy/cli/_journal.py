@@ -30,7 +30,9 @@ from understudy.cli._output import (
     print_facts,
     print_json,
     print_table,
+    safe,
     size,
+    terminal,
 )
 
 if TYPE_CHECKING:
@@ -150,7 +152,7 @@ def streams(
         print_json(names)
         return
     for name in names:
-        print(name)
+        print(safe(name) if terminal() else name)
 
 
 @app.command(

@@ -53,10 +53,15 @@ def jsonable(value: Any) -> Any:
     return str(value)
 
 
+def safe(text: str) -> str:
+    """The text without letters that could steer a terminal: names come from users."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def compact(value: Any, width: int) -> str:
     """A value on one line of at most `width` characters."""
     text = value if isinstance(value, str) else json.dumps(jsonable(value), ensure_ascii=False)
-    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    text = safe(text[: width + 1])
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
@@ -91,13 +96,16 @@ def print_table(
         else:
             table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(safe(str(cell))) for cell in row))
     Console().print(table)
 
 
 def print_facts(facts: Iterable[tuple[str, Any]]) -> None:
     """Names and values, one pair a line; a value of several lines stands below its name."""
-    pairs = [(name, str(value)) for name, value in facts]
+    pairs = [
+        (safe(name), "\n".join(safe(line) for line in str(value).split("\n")))
+        for name, value in facts
+    ]
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
         if "\n" in value:
@@ -141,15 +149,16 @@ class EventPrinter:
         if self._as_json:
             print(to_line(record), flush=True)
             return
-        place = str(record.seq) if self._one_stream else f"{record.stream} {record.seq}"
-        head = f"{local_time(record.timestamp)}  {place}  {record.type}  "
+        place = str(record.seq) if self._one_stream else f"{safe(record.stream)} {record.seq}"
+        what = safe(record.type)
+        head = f"{local_time(record.timestamp)}  {place}  {what}  "
         text = compact(record.payload, max(self._width - len(head), 20))
         if self._coloured:
             mark = typer.colors.RED if record.priority == "critical" else typer.colors.CYAN
             typer.echo(
                 typer.style(local_time(record.timestamp), dim=True)
                 + f"  {place}  "
-                + typer.style(record.type, fg=mark)
+                + typer.style(what, fg=mark)
                 + f"  {text}"
             )
         else:
