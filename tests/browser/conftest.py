@@ -59,8 +59,18 @@ def indexed(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def house(tmp_path_factory, indexed):
+    """A server that stays up; every page is a user of its own in it."""
+    data_dir = tmp_path_factory.mktemp("house") / "data"
+    shutil.copytree(indexed, data_dir / "librarian")
+    with LibrarianProcess(data_dir, pace=0.02) as process:
+        yield process
+
+
 @pytest.fixture
 def server(tmp_path, indexed):
+    """A server of one's own, to be killed."""
     data_dir = tmp_path / "data"
     shutil.copytree(indexed, data_dir / "librarian")
     with LibrarianProcess(data_dir, pace=0.02) as process:

@@ -41,8 +41,8 @@ def texts(page):
     return page.locator(".turn .prose").all_inner_texts()
 
 
-def test_an_answer_streams_in_and_shows_its_sources(page, server):
-    visit(page, server)
+def test_an_answer_streams_in_and_shows_its_sources(page, house):
+    visit(page, house)
     ask(page, WITH)
     begun = streaming(page)
     assert "return value from __enter__() is assigned" not in begun
@@ -56,8 +56,8 @@ def test_an_answer_streams_in_and_shows_its_sources(page, server):
     expect(page.locator("#title")).to_have_text(WITH)
 
 
-def test_a_source_lights_up_with_its_footnote_and_can_be_asked_about(page, server):
-    visit(page, server)
+def test_a_source_lights_up_with_its_footnote_and_can_be_asked_about(page, house):
+    visit(page, house)
     ask(page, WITH)
     answered(page, 1)
     page.locator(".cite", has_text="2").click()
@@ -68,8 +68,8 @@ def test_a_source_lights_up_with_its_footnote_and_can_be_asked_about(page, serve
     expect(page.locator(".turn .prose").last).to_contain_text("With more than one item")
 
 
-def test_a_reload_keeps_the_conversation(page, server):
-    visit(page, server)
+def test_a_reload_keeps_the_conversation(page, house):
+    visit(page, house)
     ask(page, WITH)
     answered(page, 1)
     ask(page, "and the second one?")
@@ -82,13 +82,13 @@ def test_a_reload_keeps_the_conversation(page, server):
     expect(page.locator(".card").first).to_be_visible()
 
 
-def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page, server):
-    visit(page, server)
+def test_a_reload_in_the_middle_of_an_answer_loses_nothing(page, house):
+    visit(page, house)
     ask(page, WITH)
     streaming(page)
     page.reload()
     answered(page, 1)
-    whole = server.ask("other", WITH, "m1")["message"]
+    whole = house.ask("other", WITH, "m1")["message"]
     assert plain(texts(page)[0]) == plain(whole)
 
 
@@ -127,8 +127,8 @@ def test_what_is_asked_while_the_server_is_away_is_asked_when_it_is_back(page, s
     expect(page.locator(".turn .prose")).to_contain_text("zip(*iterables, strict=False)")
 
 
-def test_the_crash_button_restarts_the_agent_and_the_conversation_stands(page, server):
-    visit(page, server)
+def test_the_crash_button_restarts_the_agent_and_the_conversation_stands(page, house):
+    visit(page, house)
     ask(page, WITH)
     answered(page, 1)
     before = texts(page)
@@ -144,8 +144,8 @@ def test_the_crash_button_restarts_the_agent_and_the_conversation_stands(page, s
     )
 
 
-def test_a_crash_in_mid_answer_is_not_seen_in_the_answer(page, server):
-    visit(page, server)
+def test_a_crash_in_mid_answer_is_not_seen_in_the_answer(page, house):
+    visit(page, house)
     ask(page, WITH)
     before = streaming(page)
     page.click("#crash")
@@ -153,11 +153,11 @@ def test_a_crash_in_mid_answer_is_not_seen_in_the_answer(page, server):
     answered(page, 1)
     after = texts(page)[0]
     assert plain(after).startswith(plain(before))
-    assert plain(after) == plain(server.ask("other", WITH, "m1")["message"])
+    assert plain(after) == plain(house.ask("other", WITH, "m1")["message"])
 
 
-def test_conversations_are_kept_apart_and_come_back(page, server):
-    visit(page, server)
+def test_conversations_are_kept_apart_and_come_back(page, house):
+    visit(page, house)
     ask(page, WITH)
     answered(page, 1)
     page.click("#new-thread")
@@ -175,8 +175,8 @@ def test_conversations_are_kept_apart_and_come_back(page, server):
     expect(page.locator(".thread[aria-current=true]")).to_have_text(re.compile("with statement"))
 
 
-def test_a_conversation_can_be_taken_off_the_list(page, server):
-    visit(page, server)
+def test_a_conversation_can_be_taken_off_the_list(page, house):
+    visit(page, house)
     ask(page, "What does zip do?")
     answered(page, 1)
     page.keyboard.press("Alt+KeyN")
@@ -186,8 +186,8 @@ def test_a_conversation_can_be_taken_off_the_list(page, server):
     expect(page.locator(".thread")).to_have_count(1)
 
 
-def test_another_window_of_the_same_conversation_follows_along(page, server):
-    visit(page, server)
+def test_another_window_of_the_same_conversation_follows_along(page, house):
+    visit(page, house)
     ask(page, "What does zip do?")
     answered(page, 1)
     other = page.context.new_page()
@@ -215,8 +215,8 @@ def test_an_empty_data_directory_after_a_reload_is_a_new_beginning(page, server)
     expect(page.locator(".turn .prose").last).to_contain_text("Lambda expressions")
 
 
-def test_the_tree_shows_the_conversation_one_is_in(page, server):
-    visit(page, server)
+def test_the_tree_shows_the_conversation_one_is_in(page, house):
+    visit(page, house)
     ask(page, "What does zip do?")
     answered(page, 1)
     expect(page.locator(".node.yours").first).to_contain_text("this conversation")
@@ -225,8 +225,8 @@ def test_the_tree_shows_the_conversation_one_is_in(page, server):
     expect(page.locator("#tree-summary")).to_contain_text("actors on duty")
 
 
-def test_an_answer_can_be_stopped_from_the_keyboard(page, server):
-    visit(page, server)
+def test_an_answer_can_be_stopped_from_the_keyboard(page, house):
+    visit(page, house)
     ask(page, WITH)
     streaming(page)
     page.keyboard.press("Escape")
@@ -236,16 +236,16 @@ def test_an_answer_can_be_stopped_from_the_keyboard(page, server):
     answered(page, 1)
 
 
-def test_nothing_found_is_said_without_sources(page, server):
-    visit(page, server)
+def test_nothing_found_is_said_without_sources(page, house):
+    visit(page, house)
     ask(page, "Who won the football world cup in 1998?")
     answered(page, 1)
     expect(page.locator(".turn .prose")).to_contain_text("I found nothing about")
     expect(page.locator(".card")).to_have_count(0)
 
 
-def test_what_is_typed_is_shown_as_text_and_never_run(page, server):
-    visit(page, server)
+def test_what_is_typed_is_shown_as_text_and_never_run(page, house):
+    visit(page, house)
     ask(page, '<img src=x onerror="document.title=1"> `<b>deque</b>`')
     answered(page, 1)
     expect(page.locator(".asked p")).to_have_text(
@@ -255,18 +255,18 @@ def test_what_is_typed_is_shown_as_text_and_never_run(page, server):
     assert page.title() != "1"
 
 
-def test_everything_comes_from_the_server_itself(page, server):
+def test_everything_comes_from_the_server_itself(page, house):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    visit(page, server)
+    visit(page, house)
     ask(page, "What does zip do?")
     answered(page, 1)
     assert len(asked) > 5
-    assert [url for url in asked if not url.startswith((server.url, "data:"))] == []
+    assert [url for url in asked if not url.startswith((house.url, "data:"))] == []
 
 
-def test_nothing_jumps_while_an_answer_streams_in(page, server):
-    visit(page, server)
+def test_nothing_jumps_while_an_answer_streams_in(page, house):
+    visit(page, house)
     page.evaluate(
         """() => { window.shift = 0;
         new PerformanceObserver((list) => { for (const e of list.getEntries()) window.shift += e.value; })
@@ -278,9 +278,9 @@ def test_nothing_jumps_while_an_answer_streams_in(page, server):
 
 
 @pytest.mark.parametrize("width", [390, 800, 1000, 1920])
-def test_nothing_is_wider_than_the_window(page, server, width):
+def test_nothing_is_wider_than_the_window(page, house, width):
     page.set_viewport_size({"width": width, "height": 800})
-    visit(page, server)
+    visit(page, house)
     ask(page, "How does functools.lru_cache work?")
     answered(page, 1)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -292,19 +292,19 @@ def test_nothing_is_wider_than_the_window(page, server, width):
         expect(page.locator("#crash")).not_to_be_in_viewport()
 
 
-def test_light_and_dark_can_be_chosen_and_stay(page, server):
+def test_light_and_dark_can_be_chosen_and_stay(page, house):
     page.emulate_media(color_scheme="light")
-    visit(page, server)
+    visit(page, house)
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.click("#theme")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    expect(page.locator("body")).not_to_have_css("background-color", light)
     page.reload()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_every_button_and_field_has_a_name(page, server):
-    visit(page, server)
+def test_every_button_and_field_has_a_name(page, house):
+    visit(page, house)
     ask(page, "What does zip do?")
     answered(page, 1)
     nameless = page.evaluate(

@@ -209,6 +209,17 @@ def test_a_model_that_breaks_off_is_asked_anew_and_the_client_told(system, libra
     assert frames[-1]["message"] == "Whole [1]."
 
 
+def test_a_cancelled_turn_hangs_up_on_the_model(system, library, server):
+    server.behaviour = ["endless"]
+    host = host_of(system, library, model=Model(server.url, "key"))
+    turn = host.send(KEY, WITH, message_id="m1")
+    frames = iter(turn)
+    assert next(frames)["type"] == "token"
+    host.cancel(KEY)
+    assert list(frames)[-1]["code"] == "cancelled"
+    assert server.hung_up.wait(LIMIT)
+
+
 def test_a_model_is_not_asked_when_nothing_was_found(system, library, server):
     host = host_of(system, library, model=Model(server.url, "key"))
     answer = host.send(KEY, "Who won the football world cup in 1998?", message_id="m1").result(
