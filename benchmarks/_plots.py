@@ -92,11 +92,17 @@ def colour(peer: str) -> str:
     return COLOURS.get(peer, QUIET)
 
 
-def _grid(pyplot: Any, count: int, width: float, height: float) -> tuple[Any, list[Any]]:
+def _grid(pyplot: Any, heights: list[float]) -> tuple[Any, list[Any]]:
+    """Panels of these heights in inches, three to a row; a row is as high as its highest."""
+    count = len(heights)
     columns = min(3, count)
-    rows = math.ceil(count / columns)
+    rows = [max(heights[i : i + columns]) for i in range(0, count, columns)]
     figure, axes = pyplot.subplots(
-        rows, columns, figsize=(width * columns, height * rows), squeeze=False
+        len(rows),
+        columns,
+        figsize=(4.6 * columns, sum(rows) + 0.4),
+        squeeze=False,
+        height_ratios=rows,
     )
     flat = [axis for row in axes for axis in row]
     for axis in flat[count:]:
@@ -112,13 +118,16 @@ def _bars(pyplot: Any, results: Results, suite: str) -> Any:
             continue
         found = [(p, s) for p in results.peers(name) if (s := results.value(name, p))]
         found = [(p, s) for p, s in found if s.low > 0]
-        if found:
+        # A single bar compares nothing; its figure stands in the table.
+        if len(found) > 1:
             panels.append((name, facts, sorted(found, key=lambda each: each[1].median)))
     if not panels:
         return None
-    tallest = max(len(found) for _, _, found in panels)
-    figure, axes = _grid(pyplot, len(panels), 4.6, 0.55 + 0.27 * tallest)
-    for axis, (_, facts, found) in zip(axes, panels, strict=True):
+    counts = [len(found) for _, _, found in panels]
+    figure, axes = _grid(pyplot, [0.6 + 0.27 * count for count in counts])
+    for number, (axis, (_, facts, found)) in enumerate(zip(axes, panels, strict=True)):
+        row = number // 3 * 3
+        tallest = max(counts[row : row + 3])
         low = min(s.low for _, s in found)
         high = max(s.high for _, s in found)
         floor = low / 3
@@ -163,7 +172,7 @@ def _latency(pyplot: Any, results: Results, suite: str) -> Any:
             panels.append((facts, lines))
     if not panels:
         return None
-    figure, axes = _grid(pyplot, len(panels), 4.6, 3.2)
+    figure, axes = _grid(pyplot, [3.2] * len(panels))
     for axis, (facts, lines) in zip(axes, panels, strict=True):
         for peer, curve in lines:
             nines = [-math.log10(1 - q) for q, _ in curve]
@@ -209,7 +218,7 @@ def _scale(pyplot: Any, results: Results, suite: str) -> Any:
             panels.append((f"{facts['title']}: memory", "bytes", sizes))
     if not panels:
         return None
-    figure, axes = _grid(pyplot, len(panels), 4.6, 3.4)
+    figure, axes = _grid(pyplot, [3.4] * len(panels))
     tones = ["#c2410c", "#2563eb", "#0f766e", "#7c3aed"]
     for axis, (heading, metric, lines) in zip(axes, panels, strict=True):
         for place, (peer, series, curve) in enumerate(lines):
@@ -264,6 +273,7 @@ def _savina(pyplot: Any, results: Results, suite: str) -> Any:
             )  # fmt: skip
     axis.set_xscale("log")
     axis.axvline(1, color="#111827", linewidth=1)
+    axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)], fontsize=9)
     axis.xaxis.set_major_formatter(lambda v, _: f"{v:g} ×")
     axis.xaxis.set_minor_formatter(lambda _v, _p: "")

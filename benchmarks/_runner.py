@@ -36,7 +36,7 @@ class Options:
 
     Args:
         quick: small sizes and few rounds.
-        rounds: how often each measurement is taken; optional, 2 in a quick run and 5 in a full
+        rounds: how often each measurement is taken; optional, 2 in a quick run and 3 in a full
             one if absent (a scenario may ask for fewer).
         peers: libraries beside ours; optional, all that are installed if absent.
         pin: cores that pinned scenarios run on; optional, the first one if absent, and an empty
@@ -62,7 +62,7 @@ class Options:
     @property
     def turns(self) -> int:
         """How many rounds."""
-        return self.rounds if self.rounds is not None else (2 if self.quick else 5)
+        return self.rounds if self.rounds is not None else (2 if self.quick else 3)
 
     @property
     def messages(self) -> int:

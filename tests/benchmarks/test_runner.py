@@ -67,7 +67,7 @@ def test_peers_limits_others_but_never_ours(chosen):
 
 
 def test_rounds_default_to_few_when_quick():
-    assert (Options(quick=True).turns, Options().turns) == (2, 5)
+    assert (Options(quick=True).turns, Options().turns) == (2, 3)
     assert (Options(quick=True).messages, Options(budget=7).messages) == (4_000, 7)
 
 
