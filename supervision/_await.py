@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from understudy.actors import Future
 
-__all__ = ["await_shared"]
+__all__ = ["await_shared", "wait_here"]
+
+
+def wait_here(future: Future[Any]) -> Any:
+    """The result of a future, waited for also on a thread that runs an event loop.
+
+    For starts and stops of the system's own parts: they are short, and need no loop of the
+    caller's.
+    """
+    future._us_wait(None, on_loop=True)
+    return future.get()
 
 
 async def await_shared(future: Future[Any], seconds: float | None = None) -> Any:

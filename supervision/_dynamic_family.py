@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from understudy.actors import Directive, Exit, Future, Ignore, Restart
+from understudy.supervision._await import await_shared, wait_here
 from understudy.supervision._errors import (
     AlreadyStarted,
     ChildNotFound,
@@ -124,8 +125,8 @@ class DynamicFamily(Family):
         if cls not in _WORKERS:
             if is_supervisor(cls):
                 started = self.start_child(cls, args, kwargs, name, restart, shutdown, **options)
-                ref: ActorRef[Any] | None = started.get()
-                return ref
+                up: ActorRef[Any] | None = wait_here(started)
+                return up
             _WORKERS.add(cls)
         children = self._children
         if (
@@ -152,14 +153,62 @@ class DynamicFamily(Family):
                 **options,
             )
         except BaseException as error:
-            children.pop(name, None)
-            if isinstance(error, Ignore):
-                return None
-            if isinstance(error, Exception):
-                raise start_failed(name, error) from error
-            raise
-        children[name] = ref
-        if restart is not Restart.TRANSIENT or shutdown is not None or not ref.is_alive():
+            self._not_spawned(name, error)
+            return None
+        return self._entered(ref, name, restart, shutdown)
+
+    async def spawn_async(
+        self,
+        cls: type[Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        name: str | None = None,
+        restart: Restart = Restart.TRANSIENT,
+        shutdown: float | Shutdown | None = None,
+        **options: Any,
+    ) -> ActorRef[Any] | None:
+        """`spawn` without blocking the event loop."""
+        if is_supervisor(cls):
+            started = self.start_child(cls, args, kwargs, name, restart, shutdown, **options)
+            ref: ActorRef[Any] | None = await await_shared(started)
+            return ref
+        name = self._reserve(cls, name, restart, shutdown)
+        try:
+            ref, start = self.realm.runtime.spawn_begin(
+                cls,
+                args,
+                kwargs,
+                path=self._prefix + name,
+                parent=self.owner,
+                guardian=self,
+                **options,
+            )
+            if start is not None:
+                await await_shared(start)
+        except BaseException as error:
+            self._not_spawned(name, error)
+            return None
+        assert ref is not None
+        return self._entered(ref, name, restart, shutdown)
+
+    def _not_spawned(self, name: str, error: BaseException) -> None:
+        """Free the name; None after `Ignore`, else the error for whoever spawns."""
+        self._children.pop(name, None)
+        if isinstance(error, Ignore):
+            return
+        if isinstance(error, Exception):
+            raise start_failed(name, error) from error
+        raise error
+
+    def _entered(
+        self,
+        ref: ActorRef[Any],
+        name: str,
+        restart: Restart,
+        shutdown: float | Shutdown | None,
+    ) -> ActorRef[Any]:
+        self._children[name] = ref
+        if restart is not _TRANSIENT or shutdown is not None or not ref.is_alive():
             self._post(self._spawned, ref, name, restart, shutdown)
         elif self.state is not RUNNING:
             self._post(self._late, ref)

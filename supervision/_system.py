@@ -24,7 +24,7 @@ from understudy.actors import (
 )
 from understudy.actors._journal_handle import JournalHandle
 from understudy.actors._runtime import Runtime
-from understudy.supervision._await import await_shared
+from understudy.supervision._await import await_shared, wait_here
 from understudy.supervision._checks import register_checks
 from understudy.supervision._control import control_socket
 from understudy.supervision._dynamic_family import DynamicFamily
@@ -150,7 +150,7 @@ class ActorSystem:
         )
         self._root._us_begin()
         try:
-            _wait(self._root_outcome)
+            wait_here(self._root_outcome)
             self._user = self._family("/user")
             self._open_doors(metrics)
             # What the system's own actors handled while they started is not the user's.
@@ -237,6 +237,42 @@ class ActorSystem:
                 persistence_id=persistence_id,
             )
         # None after `Ignore` only: a type that says so would burden every other caller.
+        return cast("ActorRef[Any]", ref)
+
+    async def spawn_async(
+        self,
+        cls: Any,
+        /,
+        *args: Any,
+        name: str | None = None,
+        restart: Restart | str = _TRANSIENT,
+        dispatcher: str | None = None,
+        mailbox: Any = None,
+        persistence_id: str | None = None,
+        under: str | None = None,
+        **kwargs: Any,
+    ) -> ActorRef[Any]:
+        """`spawn` without blocking the event loop while `on_start` runs.
+
+        Needed where `on_start` is a coroutine and the actor lives on the caller's own loop.
+        """
+        family = self._user if under is None else self._family(under)
+        if isinstance(cls, Props):
+            args = (*cls.args, *args)
+            kwargs = {**cls.kwargs, **kwargs}
+            cls = cls.cls
+        if not isinstance(restart, Restart):
+            restart = ChildSpec("child", cls, restart=restart).restart
+        ref = await family.spawn_async(
+            cls,
+            args,
+            kwargs,
+            name,
+            restart,
+            dispatcher=dispatcher,
+            mailbox=mailbox,
+            persistence_id=persistence_id,
+        )
         return cast("ActorRef[Any]", ref)
 
     def _family(self, path: str) -> DynamicFamily:
@@ -354,7 +390,7 @@ class ActorSystem:
             timeout = self.config.shutdown_timeout
         self._begin_stop(timeout)
         if not self.runtime.inside():
-            _wait(self.terminated)
+            wait_here(self.terminated)
 
     def begin_stop(self, timeout: float | None = None) -> None:
         """Begin what `stop()` does, without waiting; `terminated` tells when it is over."""
@@ -481,12 +517,3 @@ class ActorSystem:
             if error is None:
                 raise
             error.add_note(str(failed))
-
-
-def _wait(future: Future[Any]) -> Any:
-    """The result of a future, waited for also on the thread of an event loop.
-
-    Starting and stopping are short, and the system's own parts need no loop of the caller's.
-    """
-    future._us_wait(None, on_loop=True)
-    return future.get()

@@ -317,6 +317,37 @@ def test_a_system_can_be_used_from_asyncio(log: Log) -> None:
     assert log.rest() == ["a up", "a down"]
 
 
+def test_actors_can_be_spawned_from_an_event_loop() -> None:
+    class Async(Actor):
+        async def on_start(self) -> None:  # type: ignore[override] # a coroutine is fine too
+            await asyncio.sleep(0)
+
+        async def on_receive(self, message: Any) -> Any:
+            await asyncio.sleep(0)
+            return message
+
+    class Broken(Actor):
+        async def on_start(self) -> None:  # type: ignore[override] # a coroutine is fine too
+            raise BOOM
+
+    async def main() -> None:
+        async with ActorSystem("test") as system:
+            ref = await system.spawn_async(Async, name="a")
+            assert await ref.ask_async("hello") == "hello"
+            assert ref.path == "/user/a"
+            sup = await system.spawn_async(Family, ChildSpec("c", Echo), name="sup")
+            assert system.lookup("/user/sup/c") is not None
+            again = system.spawn(Family, ChildSpec("c", Echo))  # short enough to wait for
+            assert again.is_alive()
+            assert sup.is_alive()
+            assert await system.spawn_async(Props(Ignoring), restart="permanent") is None
+            with pytest.raises(StartFailed) as caught:
+                await system.spawn_async(Broken, name="b")
+            assert caught.value.cause is BOOM
+
+    asyncio.run(main())
+
+
 def test_stopping_twice_and_from_many_threads_is_one_stop(log: Log) -> None:
     system = ActorSystem("test")
     system.spawn(Probe, log, "a")
