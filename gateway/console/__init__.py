@@ -1,1 +1,7 @@
-"""To be written."""
+"""Pages beside a gateway."""
+
+from __future__ import annotations
+
+from understudy.gateway.console._pages import POLICY, pages
+
+__all__ = ["POLICY", "pages"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path  # noqa: TC003  - typer reads the annotations at run time
+from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,7 +68,7 @@ def tree(
             text = _picture(directory, children, stacks, as_json, terminal=terminal)
             sys.stdout.write(f"{CLEAR if terminal else ''}{text}\n")
             sys.stdout.flush()
-            time.sleep(interval)
+            sleep(interval)
     except (NoRunningSystem, ControlError) as gone:
         note(f"the system has gone: {gone}")
     except KeyboardInterrupt:
