@@ -44,7 +44,7 @@ from understudy.storage._record import (
     Shredded,
     Snapshot,
 )
-from understudy.storage._retention import RetentionReport
+from understudy.storage._retention import RetentionPolicy, RetentionReport
 from understudy.storage._schema import Migration
 from understudy.storage._seal import KeyRing
 from understudy.storage._state import State
@@ -121,6 +121,7 @@ __all__ = [
     "Problem",
     "Put",
     "Record",
+    "RetentionPolicy",
     "RetentionReport",
     "SchemaMismatch",
     "Shredded",

@@ -300,7 +300,13 @@ class Catalog:
 
     def stored_head(self, txn: Any, stream: str) -> Head | None:
         """The head as of the last checkpoint."""
-        row = txn.get(stream.encode(), db=self.environment.databases["heads"])
+        try:
+            key = stream.encode()
+        except UnicodeEncodeError:
+            return None
+        if not 0 < len(key) < 512:
+            return None  # no such key, so no such stream
+        row = txn.get(key, db=self.environment.databases["heads"])
         return None if row is None else Head.from_row(stream, row)
 
     def head(self, txn: Any, stream: str) -> Head | None:

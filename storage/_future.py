@@ -7,6 +7,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from understudy.storage._errors import StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,6 +17,9 @@ T = TypeVar("T")
 log = logging.getLogger("understudy.storage")
 
 _lock_makers = threading.Lock()
+
+#: Idents of the writers' threads, which must not wait for what they alone can do.
+writer_threads: set[int] = set()
 
 
 def _after_fork_in_child() -> None:
@@ -60,6 +65,11 @@ class CommitFuture(Generic[T]):
         """Block until the outcome is known, at most `timeout` seconds; False when it is not."""
         if self._done:
             return True
+        if threading.get_ident() in writer_threads:
+            raise StorageError(
+                "a callback on the journal's writer thread waits for a commit that only this "
+                "thread can make; submit without waiting there, or hand the work to another thread"
+            )
         with _lock_makers:
             if self._lock is None:
                 lock = threading.Lock()

@@ -53,6 +53,48 @@ class RetentionReport:
     kept_because: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """What `Journal.keep` does; meant to be called about once an hour.
+
+    Args:
+        max_age: seconds after which events are archived and dropped, from an hour to 30 days.
+            Optional, and if absent age does not count.
+        max_events: at most so many stay. Optional.
+        max_bytes: at most so many bytes of events stay. Optional.
+        archive: as in `Journal.retain`. Optional, default True.
+        purge_archives: seconds after which archives are deleted. Optional, default 30 days;
+            None keeps them for ever.
+        purge_effects: seconds after which completed and failed effects are forgotten, with
+            their dedupe keys. Optional, default 30 days; None keeps them for ever.
+        interval: seconds between two runs, for whoever calls. Optional, default an hour.
+        force: drop also what is still needed. Optional, default False.
+    """
+
+    max_age: float | None = None
+    max_events: int | None = None
+    max_bytes: int | None = None
+    archive: bool | str = True
+    purge_archives: float | None = 30 * 86400.0
+    purge_effects: float | None = 30 * 86400.0
+    interval: float = 3600.0
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_age is not None and not SHORTEST <= self.max_age <= LONGEST:
+            raise ValueError(
+                f"max_age is {self.max_age} seconds: use {SHORTEST:.0f} (an hour) to "
+                f"{LONGEST:.0f} (30 days), or None to keep events of any age"
+            )
+        if self.interval <= 0:
+            raise ValueError(f"interval is {self.interval}: use more than 0 seconds")
+
+
+#: The bounds of a policy's max_age: an hour, and 30 days.
+SHORTEST = 3600.0
+LONGEST = 30 * 86400.0
+
+
 class Keeper:
     """One run of retention; on the caller's thread, its changes on the writer's."""
 
@@ -198,7 +240,7 @@ class Keeper:
                 except CorruptRecord:
                     if not self._force:
                         raise
-                    return page, position + 1  # forced: what cannot be read stays
+                    return page, position + 1  # forced: it goes if its segment goes
                 page.append((position, run, value))
                 low = position + len(run.events)
                 found = cursor.next()
@@ -335,9 +377,11 @@ def _reopen_handles(core: Core, segment: Segment) -> None:
     env.forget_db(segment.log_name)
     env.forget_db(segment.index_name)
     txn = env.begin()
-    segment.log = env.open_db(segment.log_name, txn)
-    segment.index = env.open_db(segment.index_name, txn)
-    txn.commit()
+    try:
+        segment.log = env.open_db(segment.log_name, txn)
+        segment.index = env.open_db(segment.index_name, txn)
+    finally:
+        txn.commit()
 
 
 def _drop_rows(core: Core, segment: Segment, doomed: list[tuple[int, str, int, int]]) -> None:

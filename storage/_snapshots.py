@@ -199,9 +199,11 @@ def _key(stream: str, seq: int) -> bytes:
 
 
 def _at_or_below(txn: Any, db: Any, stream: str, seq: int) -> tuple[int, bytes] | None:
-    prefix = stream.encode() + b"\0"
-    cursor = txn.cursor(db)
+    prefix = stream.encode("utf-8", "replace") + b"\0"
     wanted = prefix + key_of(seq)
+    if len(wanted) > 511:
+        return None
+    cursor = txn.cursor(db)
     if cursor.set_range(wanted):
         if cursor.key() != wanted and not cursor.prev():
             return None

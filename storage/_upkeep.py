@@ -12,7 +12,7 @@ from understudy.storage._backup import backup
 from understudy.storage._durable import MAX_ATTEMPTS, DurableSubscription, floors, waiting
 from understudy.storage._errors import StorageUnavailable
 from understudy.storage._record import from_us, to_us
-from understudy.storage._retention import Keeper, RetentionReport
+from understudy.storage._retention import Keeper, RetentionPolicy, RetentionReport
 from understudy.storage._stats import collect
 from understudy.storage._verify import Verifier
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from understudy.storage._core import Core
     from understudy.storage._feed import Feed
     from understudy.storage._journal import Journal
+    from understudy.storage._outbox import Outbox
     from understudy.storage._reader import Reader
     from understudy.storage._record import Record
     from understudy.storage._seal import StoredSource
     from understudy.storage._snapshots import Snapshots
+    from understudy.storage._state import State
     from understudy.storage._stats import JournalStats
     from understudy.storage._verify import VerifyReport
 
@@ -46,6 +48,8 @@ class Upkeep:
     _feed: Feed
     _source: StoredSource
     _snapshots: Snapshots
+    outbox: Outbox
+    state: State
 
     if TYPE_CHECKING:
 
@@ -181,6 +185,29 @@ class Upkeep:
                 force=force,
             )
             return keeper.run(cut)
+
+    def keep(self, policy: RetentionPolicy) -> RetentionReport:
+        """Do everything a policy asks for, and what is due anyway.
+
+        Old events are archived and dropped as by `retain`, hidden ones freed, old archives
+        deleted, finished effects and expired rows of state and ledger purged.
+        """
+        self._writable()
+        report = self.retain(
+            policy.max_age,
+            policy.max_events,
+            policy.max_bytes,
+            archive=policy.archive,
+            force=policy.force,
+        )
+        self.compact()
+        if policy.purge_archives is not None:
+            path = policy.archive if isinstance(policy.archive, str) else None
+            self.purge_archives(policy.purge_archives, path)
+        if policy.purge_effects is not None:
+            self.outbox.purge(self._clock() - policy.purge_effects)
+        self.state.purge_expired()
+        return report
 
     def _cut(self, max_age: float | None, max_events: int | None, max_bytes: int | None) -> int:
         """The last position that is due."""

@@ -31,7 +31,7 @@ from understudy.storage._errors import (
     WrongExpectedSeq,
 )
 from understudy.storage._frame import build_row
-from understudy.storage._future import CommitFuture
+from understudy.storage._future import CommitFuture, writer_threads
 from understudy.storage._record import AppendResult
 
 if TYPE_CHECKING:
@@ -269,6 +269,8 @@ class Writer:
     # --- the writer's thread -------------------------------------------------
 
     def _run(self) -> None:
+        ident = threading.get_ident()
+        writer_threads.add(ident)
         try:
             while self._turn():
                 pass
@@ -282,6 +284,7 @@ class Writer:
         finally:
             self._closing = True
             self._drain_closed()
+            writer_threads.discard(ident)
 
     def _break(self, error: StorageError) -> None:
         """Give up: what is not safe yet is answered with the error, and so is all that follows."""
@@ -334,7 +337,10 @@ class Writer:
                 # Whoever submits without waiting submits again soon, and that commit carries
                 # the meta page along: a flush of its own would be a second one for nothing.
                 with contextlib.suppress(queue.Empty):
-                    return self._queue.get(timeout=GRACE_SECONDS) or self._finish()
+                    item = self._queue.get(timeout=GRACE_SECONDS)
+                    if item is None:
+                        self._finish()
+                    return item
             self._make_safe()
         try:
             item = self._queue.get(timeout=self._patience())
@@ -600,13 +606,13 @@ class Writer:
                 head.ids_from = self._segment_number
             start = self.next_position
             places = zip(range(first, seq), range(start, position), strict=True)
-            keys = zip(itertools.repeat(stream), batch.ids)
             staged = self.ids.staged
             if None in batch.ids:
-                staged.update(
-                    (key, place) for key, place in zip(keys, places, strict=True) if key[1]
-                )
+                for event_id, place in zip(batch.ids, places, strict=True):
+                    if event_id is not None:
+                        staged[stream, event_id] = place
             else:
+                keys: Any = zip(itertools.repeat(stream), batch.ids)
                 staged.update(zip(keys, places, strict=True))
         self.next_position = position
         head.last = seq - 1

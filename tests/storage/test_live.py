@@ -194,3 +194,30 @@ def test_a_damaged_record_ends_the_subscription_with_its_error(journal, monkeypa
         assert failed.wait(TIMEOUT)
     assert isinstance(subscription.failed, CorruptRecord)
     assert subscription.cancelled
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda journal: journal.append("t", events(1)),
+        lambda journal: journal.state.put("b", "k", 1),
+        lambda journal: journal.sync(),
+    ],
+)
+def test_waiting_for_a_commit_on_the_writers_own_thread_is_refused(journal, wait):
+    from understudy.storage import StorageError
+
+    caught = []
+    done = threading.Event()
+
+    def callback(future):
+        try:
+            wait(journal)
+        except StorageError as error:
+            caught.append(str(error))
+        done.set()
+
+    journal.submit("s", events(1)).add_done_callback(callback)
+    assert done.wait(TIMEOUT)
+    assert "submit without waiting" in caught[0]
+    assert journal.append("s", events(1)).last_seq == 2

@@ -418,7 +418,7 @@ def test_an_index_left_behind_is_rebuilt_from_the_log(path):
     code = """
         import os, sys
         from understudy.storage import Journal, NewEvent
-        journal = Journal.open(sys.argv[1], checkpoint_events=100, segment_events=300)
+        journal = Journal.open(sys.argv[1], "relaxed", checkpoint_events=100, segment_events=300)
         for n in range(1000):
             journal.append(f"s{n % 7}", [NewEvent(f"t{n % 3}", n, id=f"id-{n}", topics=("a",))], epoch=n)
         os._exit(0)

@@ -21,7 +21,7 @@ def filled(request, path, clock):
     """200 commits of 1 to 4 events over 7 streams, and the records as plain tuples."""
     limits = {"segment_events": 60, "checkpoint_events": 25}
     limits = limits if request.param in ("in many segments", "reopened") else {}
-    journal = Journal.open(path, clock=clock, **limits)
+    journal = Journal.open(path, "relaxed", clock=clock, **limits)
     shuffled = random.Random(7)
     expected = []
     seq: dict[str, int] = {}
@@ -43,7 +43,7 @@ def filled(request, path, clock):
         journal.checkpoint()
     if request.param == "reopened":
         journal.close()
-        journal = Journal.open(path, clock=clock, **limits)
+        journal = Journal.open(path, "relaxed", clock=clock, **limits)
     yield journal, expected
     journal.close()
 
@@ -213,3 +213,11 @@ def test_an_index_of_one_stream_longer_than_a_row_is_searched(path):
         assert [r.payload["n"] for r in journal.read("s", after=700)] == list(range(700, 900))
         assert seqs(journal.read("s", until_seq=650, limit=3, reverse=True)) == [650, 649, 648]
         assert len(list(journal.read_all(types="happened"))) == 1800
+
+
+@pytest.mark.parametrize("name", ["", "x" * 600, "\ud800", "a\0b"])
+def test_a_stream_that_cannot_be_has_nothing(journal, name):
+    assert list(journal.read(name)) == []
+    assert journal.last_seq(name) == 0
+    assert journal.first_seq(name) == 1
+    assert journal.load_snapshot(name) is None

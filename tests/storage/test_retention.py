@@ -7,7 +7,15 @@ import datetime as dt
 import pytest
 
 from tests.storage.conftest import events, seqs
-from understudy.storage import CorruptRecord, Journal, NewEffect, NewEvent, StorageError
+from understudy.storage import (
+    CorruptRecord,
+    Journal,
+    NewEffect,
+    NewEvent,
+    RetentionPolicy,
+    StorageError,
+    StorageFull,
+)
 
 DAY = 86400.0
 
@@ -15,7 +23,7 @@ DAY = 86400.0
 @pytest.fixture
 def week(path, clock):
     """Seven days, a hundred events each, over five streams."""
-    journal = Journal.open(path, clock=clock, segment_events=60, checkpoint_events=35)
+    journal = Journal.open(path, "relaxed", clock=clock, segment_events=60, checkpoint_events=35)
     for day in range(7):
         for n in range(50):
             journal.append(
@@ -258,3 +266,87 @@ def test_a_reader_in_the_middle_of_a_stream_goes_on_behind_what_was_dropped(week
     assert first == [1, 2, 3]
     assert rest[-1] == 140
     assert rest == sorted(set(rest))
+
+
+def test_a_policy_does_everything_that_is_due(week, clock):
+    snapshot_all(week)
+    week.delete("s4")
+    [old] = week.outbox.add([NewEffect("web", 1, "k")])
+    week.outbox.complete(old)
+    week.state.put("b", "short", 1, ttl=10)
+    week.ledger.begin("s", "k", ttl=10)
+    report = week.keep(RetentionPolicy(max_age=3 * DAY))
+    assert report.dropped_events > 300
+    assert week.outbox.get(old) is not None
+    clock.advance(31 * DAY)
+    week.keep(RetentionPolicy(max_events=50, archive=False))
+    assert len(list(week.read_all())) <= 50
+    assert week.outbox.get(old) is None
+    assert week.stats().keys == 0
+    assert week.archives() == []
+    assert week.verify().ok
+
+
+def test_a_policy_may_keep_archives_and_effects_for_ever_elsewhere(week, clock, tmp_path):
+    snapshot_all(week)
+    [old] = week.outbox.add([NewEffect("web", 1, "k")])
+    week.outbox.complete(old)
+    policy = RetentionPolicy(
+        max_bytes=0, archive=str(tmp_path / "there"), purge_archives=None, purge_effects=None
+    )
+    clock.advance(100 * DAY)
+    assert week.keep(policy).dropped_events == 700
+    assert week.outbox.get(old) is not None
+    assert sum(a.events for a in week.archives(path=tmp_path / "there")) == 700
+
+
+@pytest.mark.parametrize("arguments", [{"max_age": 3599}, {"max_age": 31 * DAY}, {"interval": 0}])
+def test_a_policy_outside_an_hour_and_thirty_days_is_refused(arguments):
+    with pytest.raises(ValueError):
+        RetentionPolicy(**arguments)
+
+
+def test_a_drop_that_fails_leaves_everything_as_it_was(week, monkeypatch):
+    import lmdb
+
+    environment = week._core.environment
+    begin = environment.begin
+
+    class Fails:
+        def __init__(self):
+            self._txn = begin()
+
+        def commit(self):
+            raise lmdb.Error("mdb_txn_commit: No space left on device")
+
+        def __getattr__(self, name):
+            return getattr(self._txn, name)
+
+    week.checkpoint()
+    for arguments in ({"max_events": 300}, {"max_events": 690}):
+        failing = iter([Fails])
+        monkeypatch.setattr(environment, "begin", lambda: next(failing, begin)())
+        with pytest.raises(StorageFull):
+            week.retain(**arguments, force=True, archive=False)
+        monkeypatch.setattr(environment, "begin", begin)
+        assert [r.position for r in week.read_all()] == list(range(1, 701))
+        assert seqs(week.read("s1")) == list(range(1, 141))
+        assert week.verify().ok
+    assert week.retain(max_events=300, force=True, archive=False).dropped_events == 400
+
+
+def test_a_damaged_row_stops_retention_and_goes_with_its_segment_when_forced(path, clock):
+    journal = Journal.open(path, clock=clock, segment_events=10)
+    for n in range(6):
+        journal.append("s", [NewEvent("x", f"payload-number-{n}-{k}") for k in range(5)])
+    journal.save_snapshot("s", 30, {})
+    journal.close()
+    data = (path / "data.mdb").read_bytes().replace(b"payload-number-1-2", b"payload-number-X-2")
+    (path / "data.mdb").write_bytes(data)
+    with Journal.open(path, clock=clock) as journal:
+        with pytest.raises(CorruptRecord):
+            journal.retain(max_events=5)
+        report = journal.retain(max_events=5, force=True)
+        assert report.dropped_events == 20
+        assert journal.verify().ok
+        assert seqs(journal.read("s")) == [26, 27, 28, 29, 30]
