@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[[Bench], object]")
 
 OURS = "understudy"
+OWN = "own"
 SUITES = ("kernel", "supervision", "journal", "sessions", "savina")
 
 
@@ -144,20 +145,24 @@ class Registry:
     def select(self, suites: Iterable[str] = (), patterns: Iterable[str] = ()) -> list[Scenario]:
         """Scenarios of these suites whose name or key matches one of the patterns.
 
-        No suites, or "all", means every suite; no patterns, every scenario. A pattern or suite
-        that matches nothing raises `UnknownScenario`.
+        No suites, or "all", means every suite, "own" those loaded from scripts; no patterns,
+        every scenario. A pattern or suite that matches nothing raises `UnknownScenario`.
         """
         suites, patterns = list(suites), list(patterns)
         for suite in suites:
-            if suite != "all" and suite not in self.suites():
+            if not any(_belongs(s, suite) for s in self.all()):
                 raise UnknownScenario(suite, [*self.suites(), "all"])
-        chosen = [s for s in self.all() if not suites or "all" in suites or s.suite in suites]
+        chosen = [s for s in self.all() if not suites or any(_belongs(s, x) for x in suites)]
         if not patterns:
             return chosen
         for pattern in patterns:
             if not any(_matches(s, pattern) for s in chosen):
                 raise UnknownScenario(pattern, [s.name for s in chosen])
         return [s for s in chosen if any(_matches(s, p) for p in patterns)]
+
+
+def _belongs(item: Scenario, suite: str) -> bool:
+    return suite in {item.suite, "all"} or (suite == OWN and item.origin.endswith(".py"))
 
 
 def _matches(item: Scenario, pattern: str) -> bool:
@@ -223,7 +228,7 @@ def scenario(
     def bind(body: F) -> F:
         doc = inspect.getdoc(body) or ""
         item = Scenario(
-            suite=suite or "own",
+            suite=suite or OWN,
             key=key,
             title=title or doc.partition("\n")[0] or key,
             doc=doc,

@@ -223,15 +223,15 @@ def savina(results: Results) -> Table | None:
     return table
 
 
-def suite_tables(results: Results, suite: str) -> list[Table]:
-    """All tables of a suite that have a row."""
+def suite_tables(results: Results, suite: str, *, whole: bool = True) -> list[Table]:
+    """All tables of a suite that have a row; without the resources where not `whole`."""
     if suite == "savina":
         found: list[Table | None] = [savina(results)]
     else:
         found = [
             summary(results, suite),
             latencies(results, suite),
-            resources(results, suite),
+            resources(results, suite) if whole else None,
             curves(results, suite),
         ]
     return [t for t in found if t is not None and t.rows]

@@ -165,7 +165,7 @@ def show(results: Results) -> None:
     """Print all tables of a run on the terminal, then what failed."""
     console = Console()
     for suite in dict.fromkeys(f["suite"] for f in results.scenarios.values()):
-        for table in suite_tables(results, suite):
+        for table in suite_tables(results, suite, whole=False):
             _print(console, table)
     for failure in results.failures():
         console.print(

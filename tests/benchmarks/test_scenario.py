@@ -52,6 +52,10 @@ def test_select_matches_keys_names_and_wildcards():
     assert names == ["sample/sum", "sample/curve"]
 
 
+def test_own_means_what_scripts_have_declared():
+    assert {s.suite for s in REGISTRY.select(["own"])} == {"sample"}
+
+
 def test_all_means_every_suite():
     assert REGISTRY.select(["all"]) == REGISTRY.all()
 
