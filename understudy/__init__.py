@@ -7,10 +7,11 @@ and WebSocket, `understudy.testing` is the test kit.
 
 from __future__ import annotations
 
+import importlib
 import logging
 from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
-from understudy import gateway, observability, testing
 from understudy.actors import (
     Actor,
     ActorBusy,
@@ -52,6 +53,7 @@ from understudy.actors import (
     JournalActor,
     JournalConfig,
     JournalHandle,
+    LoopStuck,
     Mailbox,
     MailboxFull,
     MailboxStatistics,
@@ -139,6 +141,7 @@ from understudy.storage import (
     Parked,
     Problem,
     Record,
+    RetentionPolicy,
     RetentionReport,
     SchemaMismatch,
     Shredded,
@@ -204,10 +207,32 @@ from understudy.supervision import (
     tree_data,
 )
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from understudy import gateway, testing
+
 __version__ = metadata.version("understudy")
 
-# Floors below observability never import it; this is the place where the two are joined.
-ActorSystem.metrics_hook = observability.attach
+# Rooms a program of actors may never enter are loaded when they are first named.
+_LAZY = ("gateway", "observability", "testing")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return importlib.import_module(f"understudy.{name}")
+    msg = f"module 'understudy' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def _attach_metrics(system: ActorSystem) -> Any:
+    """Join the two: floors below observability never import it."""
+    from understudy import observability
+
+    return observability.attach(system)
+
+
+ActorSystem.metrics_hook = _attach_metrics
 
 logging.getLogger("understudy").addHandler(logging.NullHandler())
 
@@ -308,6 +333,7 @@ __all__ = [
     "JournalStats",
     "KeyRing",
     "LiveSubscription",
+    "LoopStuck",
     "Mailbox",
     "MailboxFull",
     "MailboxStatistics",
@@ -338,6 +364,7 @@ __all__ = [
     "Restart",
     "RestartLimit",
     "RestartsExhausted",
+    "RetentionPolicy",
     "RetentionReport",
     "RuntimeStatistics",
     "SchemaMismatch",
