@@ -8,9 +8,10 @@ from understudy.actors._journal_actor import JournalActor
 from understudy.storage import Journal
 from understudy.supervision._dynamic import DynamicSupervisor
 from understudy.supervision._family import exit_reason
+from understudy.supervision._retention import RetentionKeeper
 from understudy.supervision._spec import ChildSpec
 from understudy.supervision._static_family import StaticFamily
-from understudy.supervision._strategies import Backoff, OneForOne
+from understudy.supervision._strategies import Backoff, OneForOne, RestForOne
 from understudy.supervision._supervisor import Supervisor
 from understudy.supervision._watch import Watch
 
@@ -25,19 +26,35 @@ __all__ = ["Root", "RootGuardian"]
 
 
 class Storage(Supervisor):
-    """The journal's writer. When it gives up, so does the root: nothing could be kept any more."""
+    """The journal's writer, and what keeps house in the journal.
 
-    strategy = OneForOne(backoff=Backoff(first=0.05, maximum=1.0))
+    When the writer gives up, so does the root: nothing could be kept any more.
+    """
+
+    strategy = RestForOne(backoff=Backoff(first=0.05, maximum=1.0))
 
     def __init__(self, system: ActorSystem) -> None:
         super().__init__()
         self._us_system = system
 
     def children(self) -> list[ChildSpec]:
-        """The journal actor."""
+        """The journal actor first; who uses its journal is restarted with it."""
         system = self._us_system
-        kwargs = {"handle": system.journal, "opener": lambda: open_journal(system)}
-        return [ChildSpec("journal", JournalActor, kwargs=kwargs, shutdown="infinity")]
+        opened: list[Journal] = []
+
+        def opener() -> Journal:
+            opened[:] = [open_journal(system)]
+            return opened[0]
+
+        return [
+            ChildSpec(
+                "journal",
+                JournalActor,
+                kwargs={"handle": system.journal, "opener": opener},
+                shutdown="infinity",
+            ),
+            ChildSpec("retention", RetentionKeeper, args=(lambda: opened[0] if opened else None,)),
+        ]
 
 
 class Fabric(Supervisor):

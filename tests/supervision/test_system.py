@@ -497,6 +497,21 @@ def test_without_a_directory_everything_is_in_memory() -> None:
         assert system.control is None
 
 
+def test_the_retention_keeper_makes_a_round_an_hour(
+    system: ActorSystem, clock: ManualClock
+) -> None:
+    keeper = system.lookup("/storage/retention")
+    assert keeper is not None
+    system.journal.append("s", [event("hello")])
+    assert keeper.ask("rounds") == 0
+    clock.advance(3600)
+    assert keeper.ask("rounds") == 1
+    clock.advance(3600)
+    assert keeper.ask("rounds") == 2
+    assert keeper.incarnation == 1
+    assert system.journal.last_seq("s") == 1
+
+
 def test_a_second_system_on_the_same_directory_is_refused(tmp_path: pathlib.Path) -> None:
     with ActorSystem("one", data_dir=tmp_path):
         with pytest.raises(StartFailed) as caught:
