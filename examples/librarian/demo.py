@@ -292,7 +292,7 @@ class Demo:
             ("kill -9", len(self.done)),
             ("answers cut short", sum(kill.mid_answer for kill in self.done)),
             ("answers begun anew", self._sum("retries")),
-            ("reconnects", self._sum("reconnects")),
+            ("connections made", self._sum("connects")),
             ("lost", self._sum("lost")),
             ("repeated", self._sum("repeated")),
             ("effects delivered", effects["deliveries"]),

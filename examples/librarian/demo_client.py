@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 AWAY = (OSError, ConnectionClosed, InvalidHandshake, InvalidMessage, EOFError, TimeoutError)
 
-# Between two attempts to reach a server that is down. Not part of any check.
-RETRY_PAUSE = 0.05
+# Between two attempts to reach a server that is down, first and most. Not part of any
+# check; growing, so that the attempts do not keep the machine from starting the server.
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 0.4
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Check:
     frames: int = 0
     tokens: int = 0
     answers: int = 0
-    reconnects: int = 0
+    connects: int = 0
     retries: int = 0
     lost: int = 0  # a seq was skipped
     repeated: int = 0  # a seq came again
@@ -82,12 +84,15 @@ class Client:
 
     async def _ask(self, message_id: str, question: str, expected: str) -> None:
         asked = json.dumps({"type": "user_message", "text": question, "message_id": message_id})
+        pause = FIRST_PAUSE
         while True:
             # A server that was killed: connect again, say what we have, ask again by the same name.
             self.fresh_tokens = 0
             try:
                 async with connect(f"{self.url}?after={self.seq}", open_timeout=5) as socket:
                     self.connected_at = time.monotonic()
+                    pause = FIRST_PAUSE
+                    self.check.connects += 1
                     await socket.send(asked)
                     while True:
                         frame = json.loads(await socket.recv())
@@ -95,8 +100,8 @@ class Client:
                             await socket.send(json.dumps({"type": "ack", "seq": self.seq}))
                             return
             except AWAY:
-                self.check.reconnects += 1
-                await asyncio.sleep(RETRY_PAUSE)
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 1.5)
 
     def _take(self, frame: dict[str, Any], message_id: str, expected: str) -> bool:
         """Check one frame; return whether it ends the turn asked for."""

@@ -308,7 +308,7 @@ def test_every_button_and_field_has_a_name(page, house):
     ask(page, "What does zip do?")
     answered(page, 1)
     nameless = page.evaluate(
-        """() => [...document.querySelectorAll("button, textarea, a, [role=treeitem]")]
+        """() => [...document.querySelectorAll("button, textarea, a, [role=group]")]
         .filter((e) => !(e.getAttribute("aria-label") || e.textContent.trim() || e.labels?.length))
         .map((e) => e.outerHTML.slice(0, 80))"""
     )

@@ -43,7 +43,7 @@ export class Tree {
     this.root.classList.remove("stale");
     const seen = new Set();
     this.count = { actors: 0, restarts: 0 };
-    const top = this.#node(picture.tree, seen, 1, false);
+    const top = this.#node(picture.tree, seen, false);
     if (this.root.firstChild !== top) this.root.replaceChildren(top);
     for (const [path, node] of this.nodes) {
       if (!seen.has(path)) {
@@ -56,12 +56,12 @@ export class Tree {
     this.summary.title = `process ${picture.pid}, up ${Math.round(picture.uptime)} s`;
   }
 
-  #node(data, seen, level, inherited) {
+  #node(data, seen, inherited) {
     const { path, restarts } = data;
     seen.add(path);
     let node = this.nodes.get(path);
     if (!node) {
-      node = this.#made(path, level);
+      node = this.#made(path);
       this.nodes.set(path, node);
     }
     const mine = inherited || this.#isMine(data);
@@ -88,13 +88,12 @@ export class Tree {
     // The session one talks to is always among those shown.
     const ordered = children.length > SHOWN
       ? [...children].sort((a, b) => this.#isMine(b) - this.#isMine(a)) : children;
-    const items = ordered.slice(0, SHOWN).map((child) => this.#node(child, seen, level + 1, mine));
+    const items = ordered.slice(0, SHOWN).map((child) => this.#node(child, seen, mine));
     for (const child of ordered.slice(SHOWN)) this.#tally(child);
     this.count.actors += data.more;
     const hidden = children.length - items.length + data.more;
     if (items.length || hidden > 0) {
       node.group ??= node.item.appendChild(element("ul"));
-      node.group.setAttribute("role", "group");
       if (hidden > 0) {
         node.rest ??= element("li", "more-nodes");
         node.rest.textContent = `and ${hidden} more`;
@@ -121,10 +120,8 @@ export class Tree {
     return this.mine !== "" && (name === this.mine || unescape(name) === this.mine);
   }
 
-  #made(path, level) {
+  #made(path) {
     const item = element("li", "node");
-    item.setAttribute("role", "treeitem");
-    item.setAttribute("aria-level", String(level));
     item.dataset.path = path;
     const row = element("div", "row");
     const label = element("span", "label");
