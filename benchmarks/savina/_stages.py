@@ -233,10 +233,11 @@ class AsyncioStage(Stage):
     async def _play(self, begin: Callable[[Stage], None], timeout: float) -> Any:  # noqa: ASYNC109  # the same argument as play's
         self._finished = asyncio.Event()
         begin(self)
-        try:
-            await asyncio.wait_for(self._finished.wait(), timeout)
-        except TimeoutError:
-            raise TooSlow(timeout) from None
+        over = asyncio.ensure_future(self._finished.wait())
+        await asyncio.wait([over], timeout=timeout)
+        if not self._over.is_set():
+            over.cancel()
+            raise TooSlow(timeout)
         return self._outcome()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 
 import pykka
 import pytest
 
-from understudy.benchmarks import LIBRARIES, REGISTRY, WrongAnswer, suites
+from understudy.benchmarks import LIBRARIES, REGISTRY, WrongAnswer, suites, worker
 from understudy.benchmarks._bench import Bench
 from understudy.benchmarks.peers import stores
 
@@ -96,6 +97,41 @@ def test_a_journal_scenario_measures(item, peer, tmp_path):
     bench = Bench(peer, 2 if item.key == "observed_append" else 200, directory=str(tmp_path))
     item.bodies[peer](bench)
     assert bench.figures
+
+
+OURS_SMALL = {
+    "stop": 20, "blocked": 5, "short_blocks": 2, "ring": 200, "observed_tell": 50,
+    "observed_ask": 20, "restore_10mb": 1, "replay_10000": 1_000, "first_token_overhead": 1,
+    "first_token": 2, "streams": 1_000, "group": 3, "escalation": 3, "crash": 5, "storm": 20,
+}  # fmt: skip
+OURS = [
+    (item, peer)
+    for item in REGISTRY.select(["kernel", "supervision", "sessions", "journal"])
+    for peer in item.bodies
+    if peer in {"understudy", "standalone"}
+    # these take seconds by their nature: a freeze must last, idleness must be watched
+    and item.key not in {"frozen", "detector"}
+    and (item, peer) not in JOURNAL
+    and item.key not in {"drop_segment", "churn"}
+]
+
+
+@pytest.fixture
+def _logging():
+    """The supervision suite turns logging off, in a process that it has for itself."""
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@bodies(OURS)
+@pytest.mark.usefixtures("_logging")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scenario_measures_ours(item, peer, tmp_path):
+    size = OURS_SMALL.get(item.key, 1_000 if item.suite == "journal" else 50)
+    bench = Bench(peer, size, directory=str(tmp_path))
+    item.bodies[peer](bench)
+    pykka.ActorRegistry.stop_all(timeout=10)
+    assert worker.value_of(item.metric, bench.figures) is not None
 
 
 def test_making_room_is_measured_on_small_segments_and_dropping_nothing_is_wrong(
