@@ -374,10 +374,6 @@ class Environment:
         """Bytes of a page."""
         return int(self._env.stat()["psize"])
 
-    def stat(self) -> dict[str, int]:
-        """The engine's figures of the main database."""
-        return dict(self._env.stat())
-
     def translate(self, error: BaseException) -> StorageError:
         """The engine's error in our words."""
         text = str(error)

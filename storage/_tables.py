@@ -96,9 +96,3 @@ def encoded(what: str, value: Any) -> bytes:
         return pack(value)
     except Exception as error:
         raise BadEvent(f"{what}: {type(error).__name__}: {error}") from error
-
-
-def after(key: bytes) -> bytes | None:
-    """The first key that does not begin with this one; None where there is none."""
-    stripped = key.rstrip(b"\xff")
-    return stripped[:-1] + bytes((stripped[-1] + 1,)) if stripped else None

@@ -35,7 +35,7 @@ from understudy.storage._future import CommitFuture, writer_threads
 from understudy.storage._record import AppendResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from understudy.storage._catalog import Catalog, Head, Segment
     from understudy.storage._environment import Environment
@@ -737,8 +737,3 @@ class Writer:
 HEADS_IN_MEMORY = 200_000
 
 _NOTHING: Any = object()
-
-
-def settle(futures: Sequence[CommitFuture[Any]]) -> list[Any]:
-    """The results of several promises, in order."""
-    return [future.result() for future in futures]
