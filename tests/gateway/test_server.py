@@ -10,8 +10,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
+from websockets.sync.client import connect
 
 import understudy.gateway
+from tests.gateway.conftest import Client
 from understudy.gateway import BindFailed, MissingExtra, StartupFailed
 from understudy.gateway._run import systems_of
 from understudy.gateway._server import Server, address_of, bind
@@ -174,3 +176,31 @@ def test_another_missing_package_is_not_blamed_on_the_extra(host, monkeypatch) -
     monkeypatch.setitem(sys.modules, "understudy.gateway._app", None)
     with pytest.raises(ModuleNotFoundError, match="_app"):
         understudy.gateway.app(host)
+
+
+def test_under_a_server_of_somebody_elses_the_end_is_quiet_too(host, caplog) -> None:
+    import uvicorn
+
+    told = threading.Event()
+
+    class Plain(uvicorn.Server):
+        async def startup(self, sockets=None) -> None:
+            await super().startup(sockets)
+            told.set()
+
+    listener = bind("127.0.0.1", 0)
+    server = Plain(uvicorn.Config(understudy.gateway.app(host), log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    address = address_of(listener)
+    thread.start()
+    assert told.wait(SECONDS)
+    where = address.replace("http", "ws") + "/v1/sessions/ada/gate/t1/ws"
+    with connect(where, proxy=None, open_timeout=SECONDS) as socket_:
+        client = Client(socket_)
+        client.say("wait", "m1")
+        assert client.receive()["value"] == "waiting "
+        server.should_exit = True
+        assert client.until_closed() == ([], 1012)
+    thread.join(SECONDS)
+    assert not thread.is_alive()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

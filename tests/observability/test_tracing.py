@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import pytest
 
+from understudy.actors import Actor
 from understudy.observability import (
     extract_trace,
     inject_trace,
@@ -13,6 +15,7 @@ from understudy.observability import (
     trace_ids,
     use_trace,
 )
+from understudy.supervision import ActorSystem
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -92,3 +95,23 @@ def test_new_traces_are_valid_and_differ() -> None:
     assert first[0] != second[0]
     assert inject_trace({}, new_trace())["traceparent"].endswith("-01")
     assert inject_trace({}, new_trace(sampled=False))["traceparent"].endswith("-00")
+
+
+def test_a_trace_set_in_one_actor_is_found_by_those_it_sends_to() -> None:
+    seen: queue.Queue = queue.Queue()
+
+    class Second(Actor):
+        def on_receive(self, message):
+            with use_trace(self.context.message.trace):
+                seen.put(trace_ids())
+
+    class First(Actor):
+        def on_receive(self, message):
+            with use_trace({"traceparent": PARENT}):
+                self.context.set_trace(inject_trace({}))
+            message.tell("go on")
+
+    with ActorSystem("traced") as system:
+        second = system.spawn(Second)
+        system.spawn(First).tell(second)
+        assert seen.get(timeout=20) == (TRACE, SPAN)
