@@ -246,7 +246,8 @@ class SameAnswers(RuleBasedStateMachine):
 SameAnswers.TestCase.settings = settings(
     max_examples=25,
     # A failing run is told as it was: making it shorter takes minutes and tells no more.
-    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    phases=(Phase.explicit, Phase.generate),
+    derandomize=True,  # the same runs each time; take it away, and raise the number, to search
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
