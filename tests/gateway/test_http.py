@@ -315,3 +315,12 @@ def test_a_page_limit_is_the_greatest_that_may_be_asked(serve) -> None:
     door = serve(limits=Limits(page=5))
     assert door.http.get(f"{EVENTS}?limit=5").status_code == 200
     assert door.http.get(f"{EVENTS}?limit=6").status_code == 400
+
+
+def test_an_address_or_a_method_that_nobody_has_is_told_in_json_too(door) -> None:
+    missing = door.http.get("/nothing/here")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+    assert "/v1/sessions/" in missing.json()["error"]["message"]
+    wrong = door.http.delete("/health")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert "GET" in wrong.headers["allow"]
