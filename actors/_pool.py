@@ -5,10 +5,15 @@ under the GIL one slot holds a whole core's worth of Python, and more would only
 there is one, until its holder blocks:
 
 - a future about to block its worker gives the slot away at once (`lend`);
-- a monitor, asleep while nothing runs, takes the slot of a worker that made no progress for a
-  tick while others wait, and doubles the slots while work waits and the process leaves the CPU
-  idle, so that handlers which block in short pieces do not queue up behind each other. When the
-  CPU is busy again it goes back to one.
+- a monitor, asleep while nothing runs, takes the slot of a worker that stands still while others
+  wait, and doubles the slots while work waits and no handler computes, so that handlers which
+  block in short pieces do not queue up behind each other. When the CPU is busy again it goes back
+  to one.
+
+A handler computes if its thread ran, or was ready to run and was not let (the operating system
+keeps account), for half of the time. On a loaded machine a computing handler gets a small share of
+the CPU; by that share alone it would look like a blocked one, and a pool that grew by it would
+have its threads fight for the GIL.
 
 A worker without a slot finishes the handler it is in and parks. Parked workers wait on a lock of
 their own, not on the run queue: a shared condition would wake them all into the GIL.
@@ -38,6 +43,17 @@ TICK = 0.010
 """Seconds between two looks of the monitor."""
 QUICK_TICK = 0.001
 """The same while work waits and the CPU idles: sixty blocked handlers are six doublings."""
+IDLE_SHARE = 0.6
+"""Below this share of one CPU, used by the process, the CPU may be idle."""
+STILL_SECONDS = 2 * TICK
+"""A handler that does not compute for so long is blocked, though others compute: it is not merely
+waiting for the GIL, whose turns are 5 ms."""
+LONG_SECONDS = 5 * TICK
+"""A handler that computes for so long gives the others a chance, by one thread more."""
+EXTRA = 4
+"""How many such threads there may be."""
+MANY = 64
+"""With more workers than this their accounts are not read: so many are blocked."""
 QUIET_TICKS = 5
 """Ticks without work after which the monitor goes to sleep."""
 IDLE_SECONDS = 30.0
@@ -47,7 +63,17 @@ IDLE_SECONDS = 30.0
 class Worker(Strand):
     """A thread of the pool, and what it is doing."""
 
-    __slots__ = ("gone", "number", "seen", "slot", "wake")
+    __slots__ = (
+        "computes",
+        "gone",
+        "native_id",
+        "number",
+        "ran",
+        "same_for",
+        "seen",
+        "slot",
+        "wake",
+    )
 
     def __init__(self, pool: Pool, number: int) -> None:
         super().__init__(pool.runtime)
@@ -59,6 +85,10 @@ class Worker(Strand):
         self.wake = threading.Lock()
         self.wake.acquire()  # locked means parked; releasing it wakes the worker
         self.seen: Any = None
+        self.native_id = threading.get_native_id()
+        self.ran: float | None = None
+        self.same_for = 0.0
+        self.computes = False
 
 
 class Pool:
@@ -267,40 +297,60 @@ class Pool:
                     cpu = time.process_time()
                 continue
             quiet = 0
-            if late:  # the host stalled, or the GIL did: what we would see is our own lateness
-                self._look()
-                wait = TICK
+            stuck = self._look(elapsed)
+            wait = TICK
+            if late:  # the host stalled, or the GIL did: what we see is our own lateness
                 continue
-            stuck = self._look()
-            if share < 0.6:
-                # Many messages a tick mean that others hold the CPU, not that ours stand still.
-                if self.free <= 0 and len(stuck) * 2 >= self.slots:
-                    self._set_slots(min(max(self.slots * 2, len(stuck) * 4), self.max_threads))
+            computing = [worker for worker in stuck if worker.computes]
+            holders = sum(1 for worker in stuck if worker.slot)
+            if share < IDLE_SHARE and not computing:
                 wait = QUICK_TICK
+                if self.free <= 0 and holders * 2 >= self.slots:
+                    self._set_slots(min(self.slots * 2, self.max_threads))
             elif share > 0.9 and self.slots > self.base_slots:
                 self._set_slots(self.base_slots)
-                wait = TICK
+            extra = sum(1 for worker in computing if not worker.slot)
             for worker in stuck:
-                self.lend(worker)
+                if not worker.slot:
+                    continue
+                if not worker.computes:
+                    if not computing or worker.same_for >= STILL_SECONDS:
+                        self.lend(worker)
+                elif worker.same_for >= LONG_SECONDS and extra < EXTRA:
+                    extra += 1
+                    self.lend(worker)
             if self.ready and self.free > 0:
                 self._hand_out()
             if self.starved_since is None and len(self._workers) >= self.max_threads:
                 self.starved_since = now
 
-    def _look(self) -> list[Worker]:
-        """The workers that hold a slot and have not moved since the last look."""
+    def _look(self, elapsed: float) -> list[Worker]:
+        """The workers that are in the same handler as at the last look; notes which compute."""
         stuck = []
-        for worker in tuple(self._workers):
+        workers = tuple(self._workers)
+        for worker in workers:
             cell = worker.current
-            mark = (worker.turns, id(cell)) if cell is not None else None
-            if worker.slot and mark is not None:
-                if mark == worker.seen:
-                    stuck.append(worker)
-                elif worker.seen is not None and worker.seen[1] == mark[1] and self.ready:
+            if cell is None:
+                worker.seen = None
+                continue
+            mark = (worker.turns, id(cell))
+            if mark == worker.seen:
+                worker.same_for += elapsed
+                stuck.append(worker)
+            else:
+                if worker.seen is not None and worker.seen[1] == mark[1]:
                     # The same actor for a whole tick while others wait: let them have a turn.
                     worker.hurry = True
                     cell._us_odd = True
-            worker.seen = mark
+                worker.seen = mark
+                worker.same_for = 0.0
+                worker.computes = False
+                worker.ran = _ran(worker.native_id) if len(workers) <= MANY else None
+        if len(stuck) <= MANY:
+            for worker in stuck:
+                ran = _ran(worker.native_id)
+                if worker.ran is not None and ran is not None:
+                    worker.computes = ran - worker.ran > worker.same_for / 2
         return stuck
 
     def _set_slots(self, slots: int) -> None:
@@ -353,3 +403,13 @@ class Pool:
             worker.wake.release()
         if gate is not None:
             gate.release()
+
+
+def _ran(native_id: int) -> float | None:
+    """Seconds a thread ran, or was ready to run and was not let; None if that is not to be had."""
+    try:
+        with open(f"/proc/self/task/{native_id}/schedstat", "rb", buffering=0) as file:  # noqa: PTH123 - a thousand times a second
+            ran, delayed, _ = file.read(100).split()
+    except (OSError, ValueError):
+        return None
+    return (int(ran) + int(delayed)) * 1e-9
