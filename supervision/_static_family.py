@@ -366,6 +366,8 @@ class StaticFamily(Family):
             lane.wake_at = self._wake_time(lane, delay)
             self._advance(lane)
             return
+        # It may have failed on its way up: the lane must not wait for it.
+        self._detach(child)
         lane = self._main
         self._plan_group(child, lane)
         lane.wake_at = self._wake_time(lane, delay)

@@ -578,8 +578,26 @@ class Below:
     def halt_children(self, _reason: Exit, done: Any) -> None:
         self.done.append(done)
 
+    def when_up(self, call: Any) -> None:
+        self.up = call
+
     def kill(self) -> None:
         pass
+
+
+@pytest.mark.parametrize("strategy", [OneForOne(), OneForAll(), RestForOne()])
+def test_a_supervisor_that_fails_while_its_children_start_holds_nobody_up(strategy: Any) -> None:
+    w = World(strategy)
+    w.runtime.plan("b").hold_start = True
+    w.start(spec("a"), spec("b"), spec("c"))
+    below = Below(w, "b")
+    w.cell("b").finish_start()
+    w.runtime.plan("b").hold_start = False
+    crash(w, "b")
+    del w.runtime.families[w.cell("b")]
+    below.done[0]()
+    assert [w.state(id) for id in "abc"] == [ChildState.RUNNING] * 3
+    assert w.outcome == [None]
 
 
 @pytest.mark.parametrize("limit", [5.0, Shutdown.INFINITY])
