@@ -217,12 +217,17 @@ class DurableSubscription:
         self._thread = threading.Thread(
             target=self._loop, args=(handler, batch), name=f"understudy-{self.name}", daemon=True
         )
+        self._journal._running.add(self)
         self._thread.start()
+
+    def end(self) -> None:
+        """Tell `run` to end, without waiting for it."""
+        self._stop = True
+        self._wake.set()
 
     def stop(self) -> None:
         """End `run` after the record it is at; again does nothing."""
-        self._stop = True
-        self._wake.set()
+        self.end()
         thread = self._thread
         if thread is not None:
             self._cancel()

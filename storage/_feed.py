@@ -21,6 +21,10 @@ log = logging.getLogger("understudy.storage")
 #: Records a subscription gets before the next one has its turn.
 TURN = 1000
 
+#: Seconds that closing waits for a subscriber's callback to return. Chosen by feel: a callback
+#: must not block at all.
+PATIENCE_SECONDS = 5.0
+
 #: Seconds between looks for news where the writer is another process and cannot call.
 POLL_SECONDS = 0.05
 
@@ -165,7 +169,12 @@ class Feed:
         if thread is not None:
             self._queue.put(None)
             if thread is not threading.current_thread() and not self.forked:
-                thread.join()
+                thread.join(PATIENCE_SECONDS)
+                if thread.is_alive():
+                    log.warning(
+                        "a subscriber of the journal has not returned for %s s; it is left behind",
+                        PATIENCE_SECONDS,
+                    )
 
     def _run(self) -> None:
         patience = POLL_SECONDS if self._poll else None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from understudy.storage._durable import DurableSubscription
     from understudy.storage._feed import LiveSubscription
     from understudy.storage._frame import Codec
     from understudy.storage._future import CommitFuture
@@ -81,6 +82,7 @@ class Journal(Upkeep):
             self._reader.refresh = self._refresh
         self._feed = Feed(self._reader, poll=readonly and core.writer is None)
         self._closed = False
+        self._running: weakref.WeakSet[DurableSubscription] = weakref.WeakSet()
         self._snapshots = Snapshots(
             core, self._codec.pack, self._codec.unpack, sealer.seal_blob, sealer.unseal_blob
         )
@@ -235,7 +237,10 @@ class Journal(Upkeep):
         self._closed = True
         _open_journals.discard(self)
         self._finalizer.detach()
+        for subscription in list(self._running):
+            subscription.end()
         _release(self._core, self._feed, not self._readonly)
+        self.ledger.notify()  # whoever waits for a key learns that the journal is closed
 
     def __enter__(self) -> Journal:
         return self

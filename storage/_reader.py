@@ -357,6 +357,7 @@ class Reader:
         size = 0
         lows = self.catalog.lows
         source = self.source
+        by_event = wanted.by_event
         for position, run, length in rows:
             run.source = source
             count = len(run.events)
@@ -364,7 +365,10 @@ class Reader:
             end = min(high - position + 1, count)
             if lows:
                 start = max(start, lows.get(run.stream, 0) - run.first_seq)
-            if start < end:
+            if count == 1 and start < end and not by_event:
+                # Many journals are written one event at a time: no slices, no maps for those.
+                out.append(Record(position, run.stream, run.first_seq, run, run.events[0]))
+            elif start < end:
                 if not reverse:
                     out.extend(select(position, run, start, end, wanted))
                 else:

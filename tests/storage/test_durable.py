@@ -151,7 +151,6 @@ def test_closing_the_journal_ends_its_handlers(path):
     subscription.run(lambda record: None)
     thread = subscription._thread
     journal.close()
-    subscription._wake.set()
     thread.join(TIMEOUT)
     assert not thread.is_alive()
 

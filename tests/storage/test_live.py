@@ -221,3 +221,21 @@ def test_waiting_for_a_commit_on_the_writers_own_thread_is_refused(journal, wait
     assert done.wait(TIMEOUT)
     assert "submit without waiting" in caught[0]
     assert journal.append("s", events(1)).last_seq == 2
+
+
+def test_a_subscriber_that_never_returns_is_left_behind_at_close(path, monkeypatch, caplog):
+    from understudy.storage import _feed
+
+    monkeypatch.setattr(_feed, "PATIENCE_SECONDS", 0.01)
+    entered, released = threading.Event(), threading.Event()
+    journal = Journal.open(path)
+    journal.subscribe(lambda record: (entered.set(), released.wait(TIMEOUT)))
+    journal.append("s", events(1))
+    assert entered.wait(TIMEOUT)
+    thread = journal._feed._thread
+    with caplog.at_level(logging.WARNING, "understudy.storage"):
+        journal.close()
+    assert "left behind" in caplog.text
+    released.set()
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()

@@ -424,3 +424,23 @@ def test_everything_survives_reopening(path, clock):
         assert journal.ledger.get("scope", "k").status == "done"
         assert journal.outbox.list()[0].dedupe_key == "k"
         assert journal.generation == 2
+
+
+def test_closing_wakes_those_who_wait_for_a_key_in_flight(path):
+    from understudy.storage import JournalClosed
+
+    journal = Journal.open(path)
+    journal.ledger.begin("s", "k")
+    errors = []
+
+    def wait():
+        try:
+            journal.ledger.wait("s", "k", TIMEOUT)
+        except JournalClosed as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    journal.close()
+    thread.join(TIMEOUT)
+    assert len(errors) == 1
