@@ -96,6 +96,22 @@ def test_the_same_signal_again_ends_it_at_once(serve, office) -> None:
     assert "forced to stop" in server.said
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_it_serves_ends_it_in_order_too(serve, office, number) -> None:
+    (office / "long.py").write_text(
+        "import threading\n"
+        "def app(system):\n"
+        "    print('loading', flush=True)\n"
+        "    threading.Event().wait(60)\n"
+    )
+    server = serve("long", "--port", "0")
+    assert server.lines.get(timeout=30) == "loading"
+    server.signal(number)
+    assert server.wait() == 0
+    assert "Traceback" not in server.said
+    assert not (office / ".understudy" / "control.sock").exists()
+
+
 def test_port_and_data_directory_come_from_the_environment(serve, tmp_path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

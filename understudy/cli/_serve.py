@@ -39,7 +39,7 @@ from understudy.supervision import ActorSystem, SystemFailed
 
 if TYPE_CHECKING:
     import socket
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from starlette.types import ASGIApp
 
@@ -116,6 +116,7 @@ def serve(
       understudy serve office:app --port 8080 --reload
       PORT=8080 UNDERSTUDY_DATA_DIR=/var/lib/office understudy serve office:app
     """
+    end_on_signals()
     for package in WEB:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("web", package)
@@ -144,6 +145,17 @@ def serve(
     finally:
         listener.close()
     raise typer.Exit(code)
+
+
+def end_on_signals() -> None:
+    """Have a signal that comes before the server has its own answer end the process in order."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end)
+
+
+def _end(_: int, __: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _level(name: str) -> str:
@@ -193,7 +205,7 @@ def run(options: Options, listener: socket.socket) -> int:
     census = Census()
     try:
         application = assemble(options.target, load(options.target), settings)
-    except (UnderstudyError, OSError):
+    except (UnderstudyError, OSError, SystemExit):
         census.stop()
         raise
     except Exception as error:
@@ -302,6 +314,7 @@ def _end_with_parent() -> None:
 
 def run_child(options: Options, sockets: list[socket.socket]) -> None:
     """One life of a reloading server. Runs in a child process."""
+    end_on_signals()
     configure_logging(options.log_level)
     threading.Thread(target=_end_with_parent, name="reload-parent", daemon=True).start()
     try:
