@@ -136,8 +136,10 @@ def test_costs_turn_a_ratio_round_and_growth_compares_the_ends_of_a_curve(make):
     for point, seconds in ((1_000, 1.0), (1_000_000, 1.8)):
         results.add(Measurement("kernel/scale", "understudy", 0, point, seconds,
                                 figures={"extra": {"series": {"tell": seconds}}}))  # fmt: skip
-    assert _goals.growth("kernel/scale", "tell")(results) == 1.8
-    assert _goals.growth("kernel/scale")(results) == 1.8
+    ends = {"first": 1_000, "last": 1_000_000}
+    assert _goals.growth("kernel/scale", "tell", **ends)(results) == 1.8
+    assert _goals.growth("kernel/scale", "", **ends)(results) == 1.8
+    assert _goals.growth("kernel/scale", "tell", first=1_000, last=10_000)(results) is None
     assert _goals.rate("journal/append_1")(results) == pytest.approx(1 / 3)
 
 
@@ -154,10 +156,6 @@ def test_every_goal_names_a_scenario_that_exists():
 
         def figure(self, scenario, peer, *path, point=None):
             asked.add((scenario, peer))
-
-        def points(self, scenario):
-            asked.add((scenario, "understudy"))
-            return []
 
         def ratio(self, scenario, peer, against, *, other=None, point=None, path=()):
             asked.add((scenario, peer))
