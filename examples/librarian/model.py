@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
 DEFAULT_MODEL = "gpt-4o-mini"
 
@@ -85,7 +85,7 @@ class Usage:
 
 async def stream(
     model: Model, messages: Sequence[Mapping[str, str]], usage: Usage | None = None
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Yield the model's answer as it comes.
 
     Closing the iterator early (a cancelled turn) closes the connection, so that

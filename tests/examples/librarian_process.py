@@ -47,7 +47,7 @@ class LibrarianProcess:
             "LIBRARIAN_PACE": str(pace),
             **environment,
         }
-        self.process = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self):
         with self.log.open("ab") as log:
@@ -95,10 +95,12 @@ class LibrarianProcess:
 
     def kill(self):
         """kill -9."""
+        assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
 
     def stop(self, number=signal.SIGTERM):
+        assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(30)
 

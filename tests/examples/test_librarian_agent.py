@@ -49,7 +49,7 @@ class Receiver:
     """Takes what a webhook delivers; refuses the first `refusals` of them."""
 
     def __init__(self, refusals=0):
-        self.deliveries = []
+        self.deliveries: list[tuple[str, dict]] = []
         self.refusals = refusals
         self.arrived = threading.Event()
         receiver = self

@@ -6,6 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from examples.librarian.demo_client import Client
 from examples.librarian.demo_receiver import Book
 from tests.examples.librarian_process import ROOT
 
-GOOD = [
+GOOD: list[dict[str, Any]] = [
     {"type": "token", "value": "one ", "seq": 1},
     {"type": "token", "value": "two", "seq": 2},
     {
@@ -110,6 +111,7 @@ def test_the_receiver_is_a_process_that_counts_over_http():
         stdout=subprocess.PIPE,
     )
     try:
+        assert process.stdout is not None
         port = int(process.stdout.readline())
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         for _ in range(2):
@@ -121,4 +123,5 @@ def test_the_receiver_is_a_process_that_counts_over_http():
     finally:
         process.kill()
         process.wait(10)
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()

@@ -136,7 +136,7 @@ def test_follow_ups_after_a_follow_up_keep_the_numbers(talk):
 
 def test_more_goes_on_where_the_telling_stopped_and_ends_honestly(talk):
     talk.ask("What is the heapq module?")
-    told = []
+    told: list[str] = []
     for _ in range(30):
         reply = talk.ask("tell me more")
         if "That was all of" in reply.text:

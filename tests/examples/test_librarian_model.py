@@ -114,7 +114,9 @@ def test_the_environment_switches_the_model_on():
     assert Model.from_environment({"OPENAI_API_KEY": "k"}) is None
     both = {"OPENAI_BASE_URL": "http://h/v1/", "OPENAI_API_KEY": "k"}
     assert Model.from_environment(both) == Model("http://h/v1", "k", DEFAULT_MODEL)
-    assert Model.from_environment({**both, "OPENAI_MODEL": "m"}).name == "m"
+    named = Model.from_environment({**both, "OPENAI_MODEL": "m"})
+    assert named is not None
+    assert named.name == "m"
 
 
 def test_an_address_that_is_none_is_refused():

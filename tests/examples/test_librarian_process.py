@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -51,7 +52,7 @@ def refused(process):
 
 async def talk(url, text, message_id):
     """Ask through a plain WebSocket client; return the frames."""
-    frames = []
+    frames: list[dict[str, Any]] = []
     async with connect(
         f"{url.replace('http', 'ws')}/v1/sessions/ada/librarian/ws1/ws?after=0"
     ) as socket:
@@ -184,6 +185,7 @@ def test_the_journal_is_followed_from_another_process_while_the_server_writes(da
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert follower.stdout is not None
         try:
             assert "is used to wrap" in follower.stdout.readline()
             server.ask("t1", "What does zip do?", "m2")
