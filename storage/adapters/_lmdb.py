@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from understudy.storage._journal import Journal
 from understudy.storage._protocols import ListOptions, SessionRecord, StorageStats, StoredValue
-from understudy.storage._write import Delete, Put, Write
 from understudy.storage.adapters._errors import StoreClosed, StoreFailed
-from understudy.storage.adapters._sessions import SessionRow, select_sessions
+from understudy.storage.adapters._lmdb_sessions import SessionTable
 from understudy.storage.adapters._values import (
     check_name,
     from_micros,
@@ -30,9 +29,8 @@ if TYPE_CHECKING:
     from understudy.storage._outbox import Outbox
     from understudy.storage._writer import Durability
 
-#: Buckets of the journal's state. What is listed and sorted is kept apart from the data, which
-#: may be large.
-SESSIONS, SESSION_DATA, KEYS = "session", "session-data", "key"
+#: Bucket of the journal's state.
+KEYS = "key"
 
 
 class LmdbAdapter:
@@ -69,8 +67,9 @@ class LmdbAdapter:
         self.durability: Durability = durability
         self.readonly = readonly
         self._clock = clock
-        self._lock = threading.RLock()  # saving a session reads what was there before
+        self._lock = threading.RLock()
         self._journal: Journal | None = None
+        self._sessions: SessionTable | None = None
 
     @property
     def journal(self) -> Journal:
@@ -97,14 +96,22 @@ class LmdbAdapter:
         """Open the journal. Again: nothing happens."""
         with self._lock:
             if self._journal is None:
-                self._journal = Journal.open(
+                journal = Journal.open(
                     self.path, self.durability, readonly=self.readonly, clock=self._clock
                 )
+                sessions = SessionTable(journal._core)
+                try:
+                    if not self.readonly:
+                        sessions.prepare()
+                except BaseException:
+                    journal.close()
+                    raise
+                self._journal, self._sessions = journal, sessions
 
     def close(self) -> None:
         """Close the journal. Again: nothing happens. Nothing saved is lost."""
         with self._lock:
-            journal, self._journal = self._journal, None
+            journal, self._journal, self._sessions = self._journal, None, None
             if journal is not None:
                 journal.close()
 
@@ -129,59 +136,28 @@ class LmdbAdapter:
         """Save the whole session; the last save wins. See `StorageAdapter.save_session`."""
         check_name(session_id, "session_id")
         pack(data)
+        created = None if created_at is None else micros(created_at, "created_at")
         now = self._now()
-        created = now if created_at is None else micros(created_at, "created_at")
         updated = now if updated_at is None else micros(updated_at, "updated_at")
-        with self._lock:
-            journal = self.journal
-            before = journal.state.get(SESSIONS, session_id)
-            if before is not None and created_at is None:
-                created = before[1]
-            fields = [active_agent, created, updated]
-            future = journal.submit_write(
-                Write(
-                    puts=(
-                        Put(SESSIONS, session_id, fields),
-                        Put(SESSION_DATA, session_id, data),
-                    )
-                )
-            )
-        # Outside the lock: saves of other threads share the commit.
-        future.result()
+        self._table().save(session_id, data, active_agent, created, updated, now)
+
+    def _table(self) -> SessionTable:
+        sessions = self._sessions
+        if sessions is None:
+            raise StoreClosed(self.name)
+        return sessions
 
     def get_session(self, session_id: str) -> SessionRecord | None:
         """The session as last saved, or None."""
-        state = self.journal.state
-        while True:
-            fields = state.get(SESSIONS, session_id)
-            if fields is None:
-                return None
-            data = state.get(SESSION_DATA, session_id)
-            # Read again where a save came in between: the two rows must be of one save.
-            if state.get(SESSIONS, session_id) == fields:
-                agent, created, updated = fields
-                return SessionRecord(
-                    session_id, data, agent, from_micros(created), from_micros(updated)
-                )
+        return self._table().get(session_id)
 
     def delete_session(self, session_id: str) -> bool:
         """Forget a session. True if there was one."""
-        with self._lock:
-            journal = self.journal
-            if journal.state.get(SESSIONS, session_id) is None:
-                return False
-            journal.write(
-                Write(deletes=(Delete(SESSIONS, session_id), Delete(SESSION_DATA, session_id)))
-            )
-            return True
+        return self._table().delete(session_id)
 
     def list_sessions(self, options: ListOptions | None = None) -> list[str]:
         """The ids that `options` asks for; all, oldest save first, if absent."""
-        rows = (
-            SessionRow(session_id, b"", agent, created, updated)
-            for session_id, (agent, created, updated) in self.journal.state.scan(SESSIONS)
-        )
-        return select_sessions(rows, options or ListOptions())
+        return self._table().list(options or ListOptions())
 
     # --- keys -----------------------------------------------------------------------------
 
@@ -233,7 +209,7 @@ class LmdbAdapter:
         return StorageStats(
             name=self.name,
             persistent=self.persistent,
-            sessions=sum(1 for _ in journal.state.scan(SESSIONS)),
+            sessions=self._table().count(),
             keys=sum(1 for _ in journal.state.scan(KEYS)),
             events=stats.total_events,
             streams=stats.total_streams,

@@ -436,13 +436,14 @@ _DESCRIBED: dict[str, Callable[[Storage], Iterator[tuple[bytes, bytes]]]] = {
 
 def _left_behind(source: Storage) -> dict[str, int]:
     """What only the LMDB journal keeps, and no other store can take."""
-    from understudy.storage.adapters._lmdb import KEYS, SESSION_DATA, SESSIONS, LmdbAdapter
+    from understudy.storage.adapters._lmdb import KEYS, LmdbAdapter
+    from understudy.storage.adapters._lmdb_sessions import BUCKETS
 
     if not isinstance(source, LmdbAdapter):
         return {}
     journal = source.journal
     found = {"cursors": len(journal.cursors.list())}
     for bucket in journal.state.buckets():
-        if bucket not in (SESSIONS, SESSION_DATA, KEYS):
+        if bucket != KEYS and bucket not in BUCKETS:
             found[f"state of {bucket}"] = sum(1 for _ in journal.state.scan(bucket))
     return {name: count for name, count in found.items() if count}
