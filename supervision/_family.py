@@ -254,7 +254,7 @@ class Family:
     def _current(self, ref: ActorRef[Any], incarnation: int) -> Child | None:
         """The record of a child, unless the event comes from an incarnation that was replaced."""
         child = self._find(ref)
-        if child is None or not child.live or child.incarnation != incarnation:
+        if child is None or not child.live or incarnation < child.incarnation:
             return None
         return child
 

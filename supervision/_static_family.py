@@ -160,7 +160,7 @@ class StaticFamily(Family):
         while lane.busy is None and self.state not in (STOPPING, STOPPED):
             if lane.down:
                 child = lane.down.pop()
-                if child.state in (RUNNING, STARTING) and child.live:
+                if child.live and child.state is not STOPPING:
                     lane.busy = child
                     self._halt(child, self._lane_down)
             elif not lane.up:
@@ -177,7 +177,14 @@ class StaticFamily(Family):
                     )
                 return
             else:
-                self._start(lane.up.pop(0), lane)
+                child = lane.up.pop(0)
+                if child.settling:
+                    # It has failed as well, and its own children are still stopping: the lane
+                    # waits for its judgement, which plans anew.
+                    lane.busy = child
+                    child.lane = lane
+                else:
+                    self._start(child, lane)
 
     def _wake(self, lane: Lane) -> None:
         if lane.timer is not None:
@@ -385,10 +392,8 @@ class StaticFamily(Family):
         for child in self._children.values():
             if not everyone and self._place(child) < first:
                 continue
-            if child.state in (RUNNING, STARTING) and child.live and child not in lane.down:
-                bisect.insort(lane.down, child, key=self._place)
-            if child.state is RESTARTING and child.live and child not in lane.down:
-                # On its way up already: it goes down with the others once it is there.
+            if child.live and child.state is not STOPPING and child not in lane.down:
+                # Also what is on its way up already: it goes down with the others.
                 bisect.insort(lane.down, child, key=self._place)
             # A child being stopped on somebody's order stays down; a stopped one comes back with
             # its group, as in OTP.

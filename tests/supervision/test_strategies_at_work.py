@@ -585,6 +585,19 @@ class Below:
         pass
 
 
+def test_a_group_restart_waits_for_the_children_of_a_supervisor_that_failed_too() -> None:
+    w = World(OneForAll(), spec("a"), spec("s"), spec("z"))
+    below = Below(w, "s")
+    crash(w, "s")
+    crash(w, "a")
+    assert w.cell("s").incarnation == 1
+    del w.runtime.families[w.cell("s")]
+    below.done[0]()
+    assert [w.state(id) for id in "asz"] == [ChildState.RUNNING] * 3
+    assert w.cell("s").incarnation == 2
+    assert w.gave_up is None
+
+
 @pytest.mark.parametrize("strategy", [OneForOne(), OneForAll(), RestForOne()])
 def test_a_supervisor_that_fails_while_its_children_start_holds_nobody_up(strategy: Any) -> None:
     w = World(strategy)
