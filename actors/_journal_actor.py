@@ -43,12 +43,16 @@ class JournalActor(Actor):
     def on_start(self) -> None:
         """Open the journal; its error is the cause of `StartFailed`."""
         ref, incarnation = self.actor_ref, self.actor_ref._us_incarnation
+        handle, system = self._us_handle, ref._us_rt.system
 
         def lost(error: BaseException) -> None:
             ref._us_fail(error, incarnation=incarnation, phase="append")
 
-        self._us_handle.on_lost = lost
-        self._us_handle.attach(self._us_handle.take_kept() or self._us_opener())
+        handle.on_lost = lost
+        if system is not None:
+            handle.ending = lambda: system.state != "running"
+            system.terminated.add_done_callback(lambda _: handle.close())
+        handle.attach(handle.take_kept() or self._us_opener())
 
     def on_receive(self, message: Any) -> Any:
         """Take an `Append` or a `Write`."""
@@ -67,9 +71,7 @@ class JournalActor(Actor):
 
     def on_stop(self) -> None:
         """Close the journal: everything submitted is made safe first."""
-        journal = self._us_handle.detach()
-        if journal is not None:
-            journal.close()
+        self._us_let_go()
 
     def on_failure(
         self,
@@ -79,10 +81,14 @@ class JournalActor(Actor):
     ) -> None:
         """Close the journal, for the next incarnation to open it."""
         del exception_type, exception_value, traceback
+        self._us_let_go()
+
+    def _us_let_go(self) -> None:
         journal = self._us_handle.detach()
         if journal is None:
             return
-        if journal._core.environment.memory and not journal.closed:
+        in_memory = journal._core.environment.memory and not journal.closed
+        if in_memory and not self._us_handle.ending():
             self._us_handle.keep(journal)
         else:
             journal.close()

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from understudy.storage import Journal, NewEvent, Write
 
 
+# Seconds between two looks whether a system that waits for its journal is being stopped meanwhile.
+LOOK_AGAIN = 0.25
+
 AnyJournal: TypeAlias = "Journal | JournalHandle"
 
 
@@ -67,6 +70,8 @@ class JournalHandle:
         self._journal: Journal | None = None
         self._broken: Journal | None = None
         self._kept: Journal | None = None
+        #: Whether no journal will come any more; asked by those who wait for one.
+        self.ending: Callable[[], bool] = bool
         #: Called with the error when the journal has closed itself: its owner's cue to reopen it.
         self.on_lost: Callable[[BaseException], object] | None = None
         self._back = threading.Condition()
@@ -97,6 +102,7 @@ class JournalHandle:
                 name, args, kwargs, future = self._waiting.popleft()
                 _forward(getattr(journal, name), args, kwargs, future)
             self._journal = journal
+            self._ended = None
             self._back.notify_all()
 
     def detach(self) -> Journal | None:
@@ -146,6 +152,10 @@ class JournalHandle:
         """`Journal.submit_write`; the future waits while the journal is being reopened."""
         return self._later("submit_write", (write,), options)
 
+    def submit_snapshot(self, stream: str, seq: int, state: Any) -> CommitFuture[Any]:
+        """`Journal.submit_snapshot`; the future waits while the journal is being reopened."""
+        return self._later("submit_snapshot", (stream, seq, state), {})
+
     def append(self, stream: str, events: Iterable[NewEvent], **options: Any) -> Any:
         """`Journal.append`."""
         return self.submit(stream, events, **options).result()
@@ -179,14 +189,17 @@ class JournalHandle:
         journal = self._journal
         if journal is not None:
             return journal
+        rest = float("inf") if timeout is None else timeout
         with self._back:
-            there = self._back.wait_for(
-                lambda: self._journal is not None or self._ended is not None, timeout
-            )
+            while self._journal is None and rest > 0:
+                if self._ended is not None:
+                    raise self._ended
+                if self.ending():
+                    raise JournalClosed("journal of the system", "the system is stopping")
+                self._back.wait(min(rest, LOOK_AGAIN))
+                rest -= LOOK_AGAIN
             if self._journal is not None:
                 return self._journal
-            if there and self._ended is not None:
-                raise self._ended
         raise JournalClosed("journal of the system", f"it was not back within {timeout} s")
 
     def claim(self, persistence_id: str, owner: Any) -> Writer:

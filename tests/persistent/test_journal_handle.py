@@ -198,3 +198,25 @@ def test_a_broken_gate_tells_everybody_why(caplog: pytest.LogCaptureFixture) -> 
     gate.add_done_callback(seen.append)
     assert seen == [error, error]
     assert "careless" in caplog.text
+
+
+def test_a_background_snapshot_never_waits_for_a_journal_that_is_being_reopened(
+    handle: JournalHandle, journal: Journal
+) -> None:
+    handle.append("s", [NewEvent("n")])
+    handle.detach()
+    saved = handle.submit_snapshot("s", 1, {"n": 1})
+    assert not saved.done()
+    handle.attach(journal)
+    saved.result(WAIT)
+    snapshot = handle.load_snapshot("s")
+    assert snapshot is not None
+    assert snapshot.state == {"n": 1}
+
+
+def test_a_handle_that_was_closed_serves_again_once_a_journal_is_attached(
+    handle: JournalHandle,
+) -> None:
+    handle.close()
+    handle.attach(Journal.in_memory())
+    assert handle.last_seq("s") == 0

@@ -172,3 +172,29 @@ def test_the_journal_actor_takes_appends_by_message_and_restarts_under_living_ac
     assert account.deposit(2).get(timeout=WAIT) == 3
     assert [r.payload["amount"] for r in system.journal.read("account:ada")] == [1, 2]
     assert Deposited(1) == Deposited(1)
+
+
+def test_a_journal_behind_a_stopped_system_leaves_nobody_waiting(
+    system: us.ActorSystem,
+) -> None:
+    system.stop()
+    with pytest.raises(us.JournalClosed):
+        system.journal.last_seq("account:ada")
+    with pytest.raises(us.JournalClosed):
+        system.journal.submit_write(Write()).result(WAIT)
+
+
+def test_histories_stand_when_the_whole_storage_branch_is_started_again(
+    system: us.ActorSystem,
+) -> None:
+    account = deposit(system, "account:ada", 1).proxy()
+    journal = system.lookup("/storage/journal")
+    assert journal is not None
+    gone = threading.Event()
+    system.events.subscribe(lambda e: gone.set() if e.ref == journal else None, us.ActorStopped)
+    for _ in range(6):  # over its budget: the branch above it is restarted
+        if journal.is_alive():
+            journal.tell("nonsense")
+    assert gone.wait(WAIT)
+    assert account.deposit(2).get(timeout=WAIT) == 3
+    assert system.journal.last_seq("account:ada") == 2
