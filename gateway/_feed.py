@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+# Seconds between two looks for a frame that must be in the journal, and how many looks: a frame
+# that retention has taken meanwhile never comes.
+PAUSE = 0.01
+LOOKS = 100
+
 Frame = Mapping[str, Any]
 Page = Callable[[int, int], Awaitable[Sequence[Frame]]]
 
@@ -40,6 +45,7 @@ class Feed:
         self._lock = threading.Lock()
         self._buffer: list[Frame] = []
         self._lagging = False
+        self._owed = 0
         self._notified = False
         self._closed = False
 
@@ -56,6 +62,7 @@ class Feed:
                 self._buffer.append(frame)
             else:
                 self._lagging = True
+                self._owed = max(self._owed, frame["seq"])
             if self._notified:
                 return
             self._notified = True
@@ -110,11 +117,17 @@ class Feed:
                     yield older
 
     async def _read_pages(self) -> AsyncIterator[Frame]:
+        patience = LOOKS
         while not self._closed:
             page = await self._page(self.sent, self._capacity)
             for frame in page:
                 if frame["seq"] > self.sent:
                     self.sent = frame["seq"]
                     yield frame
-            if len(page) < self._capacity:
+            if len(page) == self._capacity:
+                continue
+            if self.sent >= self._owed or not patience:
                 return
+            # What was let go was safe already; a reader that does not show it yet will soon.
+            patience -= 1
+            await asyncio.sleep(PAUSE)

@@ -50,11 +50,12 @@ class Gate(Agent):
 
 
 class Flood(Agent):
-    """As many pieces as the message says, each of a kilobyte."""
+    """As many pieces as the message says, each of a kilobyte, or of the size behind an x."""
 
     async def respond(self, message, turn):
-        for number in range(int(message.text)):
-            yield f"{number:06d}" + "x" * 1018
+        count, _, size = message.text.partition("x")
+        for number in range(int(count)):
+            yield f"{number:06d}".ljust(int(size or 1024), "x")
 
 
 class Client:

@@ -100,6 +100,36 @@ async def test_a_history_that_was_truncated_does_not_stop_what_follows() -> None
     assert await take(feed, 2) == [41, 42]
 
 
+async def test_a_frame_that_was_let_go_is_looked_for_until_the_journal_shows_it() -> None:
+    session = Session()
+    looks: list[int] = []
+
+    async def late(after: int, limit: int) -> list[dict]:
+        looks.append(after)
+        return session.frames[after : after + limit][: 3 if len(looks) < 4 else None]
+
+    feed = Feed(after=0, capacity=2, page=late)
+    for _ in range(5):
+        session.write(feed)
+    assert await take(feed, 5) == [1, 2, 3, 4, 5]
+
+
+async def test_a_frame_that_never_shows_does_not_hold_up_the_next_ones(monkeypatch) -> None:
+    monkeypatch.setattr("understudy.gateway._feed.PAUSE", 0.0)
+
+    async def nothing(after: int, limit: int) -> list[dict]:
+        return []
+
+    feed = Feed(after=0, capacity=1, page=nothing)
+    feed.offer({"seq": 1})
+    feed.offer({"seq": 2})
+    taking = asyncio.create_task(take(feed, 2))
+    while feed.sent < 1 or feed._lagging:
+        await asyncio.sleep(0)
+    feed.offer({"seq": 3})
+    assert await taking == [1, 3]
+
+
 async def test_a_storm_from_another_thread_makes_one_wake_up_and_loses_nothing() -> None:
     session = Session()
     feed = Feed(after=0, capacity=16, page=session.page)
