@@ -14,6 +14,7 @@ from understudy.actors._config import (
     GatewayConfig,
     JournalConfig,
     PersistenceConfig,
+    RetentionConfig,
     SessionsConfig,
 )
 from understudy.actors._context import Context, MessageInfo
@@ -132,6 +133,7 @@ __all__ = [
     "RecoveryFailed",
     "Restart",
     "RestartLimit",
+    "RetentionConfig",
     "Running",
     "Runtime",
     "RuntimeStatistics",

@@ -30,6 +30,7 @@ __all__ = [
     "GatewayConfig",
     "JournalConfig",
     "PersistenceConfig",
+    "RetentionConfig",
     "SessionsConfig",
 ]
 
@@ -77,6 +78,27 @@ class JournalConfig:
     """The journal. durability: what a crash may cost, see `Journal.open`."""
 
     durability: Literal["sync", "pipelined", "relaxed"] = "sync"
+
+
+@dataclass(frozen=True)
+class RetentionConfig:
+    """What the retention keeper takes out of the journal; without bounds every event stays.
+
+    max_age: seconds after which events go, from an hour to 30 days.
+    max_events, max_bytes: how much stays at most.
+    archive: whether events go to an archive in the data directory before they are dropped.
+    purge_archives: seconds after which archives are deleted; nothing keeps them for ever.
+    purge_effects: seconds after which finished effects go; nothing keeps them for ever.
+    interval: seconds between two rounds.
+    """
+
+    max_age: float | None = field(default=None, metadata={"least": 3600, "most": 2_592_000})
+    max_events: int | None = _not_negative(None)
+    max_bytes: int | None = _not_negative(None)
+    archive: bool = True
+    purge_archives: float | None = _positive(30 * 86400.0)
+    purge_effects: float | None = _positive(30 * 86400.0)
+    interval: float = _positive(3600.0)
 
 
 @dataclass(frozen=True)
@@ -168,6 +190,7 @@ class Config:
     dispatchers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     detector: DetectorConfig = DetectorConfig()
     journal: JournalConfig = JournalConfig()
+    retention: RetentionConfig = RetentionConfig()
     persistence: PersistenceConfig = PersistenceConfig()
     sessions: SessionsConfig = SessionsConfig()
     effects: EffectsConfig = EffectsConfig()
@@ -282,6 +305,7 @@ SECTIONS: dict[str, type[Any]] = {
     "dispatcher": DispatcherConfig,
     "detector": DetectorConfig,
     "journal": JournalConfig,
+    "retention": RetentionConfig,
     "persistence": PersistenceConfig,
     "sessions": SessionsConfig,
     "effects": EffectsConfig,
@@ -445,6 +469,8 @@ def _check(cls: type[Any], spec: dataclasses.Field[Any], name: str, value: Any, 
         good = value > spec.metadata["above"]
     if good and "least" in spec.metadata:
         good = value >= spec.metadata["least"]
+    if good and "most" in spec.metadata:
+        good = value <= spec.metadata["most"]
     if not good:
         raise ConfigError(name, value, accepted, source)
     return value
@@ -459,6 +485,8 @@ def _accepted(wanted: Any, choices: Any, metadata: Any, *, optional: bool) -> st
         text += f" above {metadata['above']}"
     if "least" in metadata:
         text += f" of at least {metadata['least']}"
+    if "most" in metadata:
+        text += f" and at most {metadata['most']}"
     return f"{text}, or nothing" if optional else text
 
 

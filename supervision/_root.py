@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from understudy.actors._journal_actor import JournalActor
-from understudy.storage import Journal
+from understudy.storage import Journal, RetentionPolicy
 from understudy.supervision._dynamic import DynamicSupervisor
 from understudy.supervision._family import exit_reason
 from understudy.supervision._retention import RetentionKeeper
@@ -53,7 +54,14 @@ class Storage(Supervisor):
                 kwargs={"handle": system.journal, "opener": opener},
                 shutdown="infinity",
             ),
-            ChildSpec("retention", RetentionKeeper, args=(lambda: opened[0] if opened else None,)),
+            ChildSpec(
+                "retention",
+                RetentionKeeper,
+                args=(
+                    lambda: opened[0] if opened else None,
+                    RetentionPolicy(**dataclasses.asdict(system.config.retention)),
+                ),
+            ),
         ]
 
 

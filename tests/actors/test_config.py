@@ -74,6 +74,16 @@ def test_what_is_not_accepted_is_refused_by_name_with_what_is(settings, key, acc
     assert "keyword argument" in str(caught.value)
 
 
+def test_retention_is_off_or_between_an_hour_and_thirty_days():
+    assert us.Config().retention.max_age is None
+    environ = {"UNDERSTUDY_RETENTION_MAX_AGE": "3600", "UNDERSTUDY_RETENTION_ARCHIVE": "no"}
+    config = us.Config.load(environ=environ)
+    assert config.retention == us.RetentionConfig(max_age=3600.0, archive=False)
+    for age in (3599, 2_592_001):
+        with pytest.raises(us.ConfigError, match="at least 3600 and at most 2592000, or nothing"):
+            us.Config(retention={"max_age": age})
+
+
 def test_constructing_checks_as_loading_does():
     with pytest.raises(us.ConfigError):
         us.Config(gateway={"port": -1})

@@ -17,6 +17,7 @@ from understudy.actors import (
     ActorDeadError,
     ActorRestarted,
     ActorStopped,
+    Config,
     DeadLetter,
     Exit,
     Props,
@@ -510,6 +511,19 @@ def test_the_retention_keeper_makes_a_round_an_hour(
     assert keeper.ask("rounds") == 2
     assert keeper.incarnation == 1
     assert system.journal.last_seq("s") == 1
+
+
+def test_the_retention_keeper_keeps_to_the_configuration(clock: ManualClock) -> None:
+    config = Config(retention={"max_events": 10, "interval": 60.0, "archive": False})
+    with ActorSystem("shop", clock=clock, config=config) as system:
+        for _ in range(5):
+            system.journal.append("s", [event("hello")] * 5)
+        system.journal.save_snapshot("s", 25, {})
+        keeper = system.lookup("/storage/retention")
+        assert keeper is not None
+        clock.advance(60)
+        assert keeper.ask("rounds") == 1
+        assert [record.seq for record in system.journal.read("s")] == list(range(16, 26))
 
 
 def test_a_second_system_on_the_same_directory_is_refused(tmp_path: pathlib.Path) -> None:
