@@ -55,6 +55,7 @@ class Core:
         self.users = 0
         #: Retention and backups take turns: a copy holds a read transaction for its whole length.
         self.upkeep = threading.RLock()
+        self.freed_lows: dict[str, int] = {}  # low ends below which nothing is left to free
         self._refresh_lock = threading.Lock()
         self._seen_change = -1
 

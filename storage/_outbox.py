@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 from understudy.storage._catalog import key_of, u64
 from understudy.storage._errors import StaleEpoch
-from understudy.storage._state import expiry_us
+from understudy.storage._state import PAGE, expiry_us
 from understudy.storage._tables import UnknownEffect, encoded, join, pack, unpack
 
 if TYPE_CHECKING:
@@ -286,12 +287,15 @@ class Outbox:
             if effect.status in FINAL and effect.updated_at < before
         ]
 
-        def apply(txn: Any) -> int:
-            for effect in doomed:
+        def apply(txn: Any, part: builtins.list[Effect]) -> None:
+            for effect in part:
                 remove(core, txn, effect)
-            return len(doomed)
 
-        return core.call(apply).result()
+        # Page by page: what others write goes in between.
+        for start in range(0, len(doomed), PAGE):
+            part = doomed[start : start + PAGE]
+            core.call(functools.partial(apply, part=part)).result()
+        return len(doomed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -148,7 +148,13 @@ class Keeper:
         self._force = False
         self._archive = None
         self._hidden_only = True
-        return self.run(self._core.catalog.view.position)
+        core = self._core
+        lows = dict(core.catalog.lows)
+        if lows == core.freed_lows:
+            return RetentionReport()  # nothing was hidden since the last time: no row need be read
+        report = self.run(core.catalog.view.position)
+        core.freed_lows = lows
+        return report
 
     _hidden_only = False
 

@@ -159,7 +159,6 @@ class Upkeep:
         self._writable()
         if stream is not None:
             self.limit(stream, max_age=max_age, max_count=max_events)
-            self._apply_age(stream)
             return self.compact()
         for name, bound in (
             ("max_age", max_age), ("max_events", max_events), ("max_bytes", max_bytes)
@@ -239,8 +238,15 @@ class Upkeep:
         """
         self._writable()
         with self._core.upkeep:
+            for stream in self._aging():
+                self._apply_age(stream)
             keeper = Keeper(self._core, self._snapshots, self._source, None, {}, force=False)
             return keeper.free_hidden()
+
+    def _aging(self) -> list[str]:
+        core = self._core
+        with core.environment.reading() as txn:
+            return [name for name, head in core.catalog.names(txn) if head.max_age]
 
     def _archive_directory(self, archive: bool | str | os.PathLike[str]) -> pathlib.Path | None:
         if archive is False:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.storage.conftest import events, numbered, seqs
-from understudy.storage import BadEvent, Journal
+from understudy.storage import BadEvent, Journal, _frame
 
 
 def test_truncating_hides_what_lies_below(journal):
@@ -157,3 +157,29 @@ def test_hidden_events_are_freed_by_compact(path):
         assert seqs(journal.read("s")) == [151]
         assert seqs(journal.read("t")) == list(range(101, 151))
         assert journal.verify().ok
+
+
+def test_what_has_grown_too_old_is_freed_by_compact(path, clock):
+    with Journal.open(path, clock=clock, segment_events=50) as journal:
+        journal.limit("s", max_age=60)
+        journal.append("s", events(20))
+        clock.advance(100)
+        journal.append("s", events(5))
+        assert journal.compact().dropped_events == 20
+        assert seqs(journal.read("s")) == [21, 22, 23, 24, 25]
+        assert journal.verify().ok
+
+
+def test_compacting_again_reads_nothing_until_more_is_hidden(journal, monkeypatch):
+    for _ in range(3):
+        journal.append("s", events(10))
+    journal.truncate("s", 11)
+    assert journal.compact().dropped_events == 10
+    rows = []
+    read_row = _frame.read_row
+    monkeypatch.setattr(_frame, "read_row", lambda *args: rows.append(args[0]) or read_row(*args))
+    assert journal.compact().dropped_events == 0
+    assert rows == []
+    journal.truncate("s", 21)
+    assert journal.compact().dropped_events == 10
+    assert rows

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 import pytest
 
 from tests.storage.conftest import events, seqs
 from understudy.storage import (
     CorruptRecord,
+    EffectUpdate,
     Journal,
     NewEffect,
     NewEvent,
     RetentionPolicy,
     StorageError,
     StorageFull,
+    Write,
 )
 
 DAY = 86400.0
@@ -285,6 +288,18 @@ def test_a_policy_does_everything_that_is_due(week, clock):
     assert week.stats().keys == 0
     assert week.archives() == []
     assert week.verify().ok
+
+
+def test_many_finished_effects_are_forgotten_page_by_page(journal, clock):
+    journal.outbox.add([NewEffect("web", n, f"k{n}") for n in range(1200)])
+    for effect in journal.outbox.list():
+        journal.submit_write(Write(effect_updates=(EffectUpdate(effect.id, "completed"),)))
+    [open_] = journal.outbox.add([NewEffect("web", 0, "open")])
+    journal.sync()
+    before = journal.stats().commits
+    assert journal.outbox.purge(time.time() + 60) == 1200
+    assert journal.stats().commits == before + 2
+    assert [effect.id for effect in journal.outbox.list()] == [open_]
 
 
 def test_a_policy_may_keep_archives_and_effects_for_ever_elsewhere(week, clock, tmp_path):
