@@ -310,18 +310,24 @@ def test_text_that_comes_fast_is_gathered(open_system: Callable[..., us.ActorSys
 
 
 @pytest.mark.slow
-def test_a_frozen_agent_is_replaced_and_its_turn_taken_up(system: us.ActorSystem) -> None:
+@pytest.mark.parametrize("how", ["awaits", "blocks"])
+def test_a_frozen_agent_is_replaced_and_its_turn_taken_up(system: us.ActorSystem, how: str) -> None:
+    release = threading.Event()
+
     class Freezes(us.Agent):
         heartbeat = us.Heartbeat(timeout=0.5, interval=0.1)
 
         async def respond(self, message: Any, turn: Any) -> AsyncIterator[Any]:
             yield f"attempt {turn.attempt} "
-            if turn.attempt == 1:
+            if turn.attempt == 1 and how == "awaits":
                 await asyncio.get_running_loop().create_future()
+            elif turn.attempt == 1:
+                release.wait(20)  # the whole event loop with it
             yield "done"
 
     host = us.SessionHost(system, agents={"f": Freezes})
     assert host.send("ada:f:t", "x").result(timeout=WAIT) == "attempt 2 done"
+    release.set()
     assert [f["type"] for f in host.frames("ada:f:t")].count("retry") == 1
 
 
