@@ -329,6 +329,32 @@ class JournalStore(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class StreamEnd:
+    """Where a stream stands that has no event to be read.
+
+    Attributes:
+        stream: its name.
+        last_seq: the highest seq it ever had; the next event gets the one above.
+        deleted: whether it was deleted, and may be written as if it had never been.
+        tombstone: whether it was closed for ever.
+    """
+
+    stream: str
+    last_seq: int
+    deleted: bool = False
+    tombstone: bool = False
+
+
+@runtime_checkable
+class Ends(Protocol):
+    """A journal that tells of its streams without events, which a copy must not forget."""
+
+    def ends(self) -> Iterator[StreamEnd]:
+        """Every stream that was written or closed and holds no event, by name."""
+        ...
+
+
 @runtime_checkable
 class SnapshotStore(Protocol):
     """Saved states of streams. Losing one costs time, never truth: events are the truth."""

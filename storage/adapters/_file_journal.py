@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from understudy.storage._protocols import StreamEnd
     from understudy.storage._record import NewEvent, Record
     from understudy.storage.adapters._file_index import FileStream
     from understudy.storage.adapters._file_log import Entry
@@ -313,6 +314,16 @@ class FileJournal:
         """The names of the streams with at least one event that can be read, sorted."""
         with self._entered():
             return sorted(name for name, stream in self._index.streams.items() if stream.entries)
+
+    def ends(self) -> Iterator[StreamEnd]:
+        """Every stream that was written or closed and holds no event, by name."""
+        with self._entered():
+            found = [
+                stream.head.end(name)
+                for name, stream in sorted(self._index.streams.items())
+                if not stream.entries and (stream.head.last_seq or stream.head.tombstone)
+            ]
+        return iter(found)
 
     # --- dropping -------------------------------------------------------------------------
 

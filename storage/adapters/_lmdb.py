@@ -12,6 +12,7 @@ from understudy.storage._journal import Journal
 from understudy.storage._protocols import ListOptions, SessionRecord, StorageStats, StoredValue
 from understudy.storage.adapters._errors import StoreClosed, StoreFailed
 from understudy.storage.adapters._lmdb_sessions import SessionTable
+from understudy.storage.adapters._lmdb_tables import KEYS
 from understudy.storage.adapters._values import (
     check_name,
     from_micros,
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
     from understudy.storage._outbox import Outbox
     from understudy.storage._writer import Durability
-
-#: Bucket of the journal's state.
-KEYS = "key"
 
 
 class LmdbAdapter:

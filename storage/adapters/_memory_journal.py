@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from understudy.storage._protocols import StreamEnd
     from understudy.storage._record import NewEvent, Record
     from understudy.storage.adapters._rules import Fetch
 
@@ -176,6 +177,16 @@ class MemoryJournal:
         """The names of the streams with at least one event that can be read, sorted."""
         with self._entered():
             return sorted(name for name, stream in self._streams.items() if stream.rows)
+
+    def ends(self) -> Iterator[StreamEnd]:
+        """Every stream that was written or closed and holds no event, by name."""
+        with self._entered():
+            found = [
+                stream.head.end(name)
+                for name, stream in sorted(self._streams.items())
+                if not stream.rows and (stream.head.last_seq or stream.head.tombstone)
+            ]
+        return iter(found)
 
     def truncate(self, stream: str, before_seq: int) -> int:
         """Drop the events with a seq below `before_seq`; returns how many."""

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.storage._errors import StorageError
 from understudy.storage._protocols import ListOptions
 from understudy.storage._record import Record, Shredded
 from understudy.storage._write import NewEffect
-from understudy.storage.adapters._values import pack
+from understudy.storage.adapters._lmdb import LmdbAdapter
+from understudy.storage.adapters._lmdb_tables import KINDS as TABLES
+from understudy.storage.adapters._migrate_checksums import (
+    DESCRIBED,
+    MARK,
+    Checksum,
+    ends,
+    tables,
+    tells_ends,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from datetime import datetime
 
     from understudy.storage._outbox import Effect
     from understudy.storage._protocols import Storage
+    from understudy.storage.adapters._lmdb_tables import Tables
 
-#: What is copied, in this order.
-KINDS = ("sessions", "keys", "events", "snapshots", "effects")
+T = TypeVar("T")
+
+#: What every store holds.
+COMMON = ("sessions", "keys", "events", "snapshots", "effects")
+
+#: What is copied, in this order; the last ones only from one LMDB journal to another.
+KINDS = ("sessions", "keys", "events", "streams", "snapshots", "effects", *TABLES)
 
 #: Things copied between two saves of how far the copying has come.
 PAGE = 1000
-
-_MARK = "understudy.migration:"
 
 
 class MigrationRefused(StorageError):
@@ -83,7 +95,8 @@ class MigrationReport:
         resumed: whether it went on with an earlier run.
         checksums: count and checksum of each kind, the same in both stores; empty where
             the copy was not verified.
-        left_behind: what the source holds and no other kind of store can take, by name.
+        left_behind: what the source holds and the target cannot, by name.
+        notes: what to look after in the copy, for people.
         seconds: how long it took.
     """
 
@@ -91,6 +104,7 @@ class MigrationReport:
     resumed: bool = False
     checksums: dict[str, tuple[int, str]] = field(default_factory=dict)
     left_behind: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -104,12 +118,19 @@ def migrate(
     on_progress: Callable[[MigrationProgress], object] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> MigrationReport:
-    """Copy sessions, keys, events, snapshots and effects; the source is only read.
+    """Copy everything that both stores can hold; the source is only read.
 
     Sessions keep their times, keys what is left of their time to live, events their stream,
-    seq, id and time, effects their dedupe key and status. Positions are given anew, in the
-    same order. Effects that were executing are pending in the copy. Nobody should write to
-    the source meanwhile: what is written may be missing, and is found by the verification.
+    seq, id and time, effects their dedupe key and status. Streams without events keep their
+    numbering, and stay closed if they were. Positions are given anew, in the same order.
+    Effects that were executing are pending in the copy. Nobody should write to the source
+    meanwhile: what is written may be missing, and is found by the verification.
+
+    From one LMDB journal to another also a program's own state, the idempotency ledger,
+    cursors, limits of streams and durable subscriptions with their parked records are copied;
+    another target cannot hold them, and the report names how many were left behind. Positions in
+    subscriptions and projections are translated; what was in flight in the ledger may be begun
+    again.
 
     A migration that was cut short goes on where it was when it is called again.
 
@@ -142,10 +163,12 @@ class _Migration:
     ) -> None:
         self.source = source
         self.target = target
-        self.mark = _MARK + (name or source.name)
+        self.mark = MARK + (name or source.name)
         self.clock = clock
         self.on_progress = on_progress
         self.report = MigrationReport()
+        both = isinstance(source, LmdbAdapter) and isinstance(target, LmdbAdapter)
+        self._kinds = KINDS if both else tuple(kind for kind in KINDS if kind not in TABLES)
 
     def run(self, *, merge: bool, verify: bool) -> MigrationReport:
         started = time.monotonic()
@@ -161,13 +184,17 @@ class _Migration:
             "sessions": self._sessions,
             "keys": self._keys,
             "events": self._events,
+            "streams": self._streams,
             "snapshots": self._snapshots,
             "effects": self._effects,
         }
-        for kind in KINDS[KINDS.index(state["kind"]) :]:
+        for kind in self._kinds[self._kinds.index(state["kind"]) :]:
             after = state["after"] if kind == state["kind"] else None
-            self.report.copied[kind] = copy[kind](after)
-        self.report.left_behind = _left_behind(self.source)
+            if kind in TABLES:
+                self.report.copied[kind] = self._table(kind, after)
+            else:
+                self.report.copied[kind] = copy[kind](after)
+        self._tell_what_was_left()
         if verify:
             self._verify(merge=merge)
         self.target.delete(self.mark)
@@ -176,7 +203,11 @@ class _Migration:
 
     def _check_empty(self) -> None:
         stats = self.target.get_stats()
-        held = {kind: count for kind in KINDS if (count := getattr(stats, kind))}
+        held = {kind: count for kind in COMMON if (count := getattr(stats, kind))}
+        held["streams without events"] = len(ends(self.target))
+        if "state" in self._kinds:
+            held.update({kind: tables(self.target).count(kind) for kind in TABLES})
+        held = {kind: count for kind, count in held.items() if count}
         if held:
             told = ", ".join(f"{count} {kind}" for kind, count in held.items())
             raise MigrationRefused(f"the target holds {told}; name an empty one, or allow merging")
@@ -213,7 +244,7 @@ class _Migration:
         total = self.source.get_stats().keys
         done = 0
         for item in self.source.scan():
-            if item.key.startswith(_MARK) or (after is not None and item.key <= after):
+            if item.key.startswith(MARK) or (after is not None and item.key <= after):
                 continue
             ttl = None
             if item.expires_at is not None:
@@ -243,7 +274,8 @@ class _Migration:
         total = self.source.get_stats().snapshots
         done = 0
         for snapshot in self.source.snapshots.snapshots():
-            self._keep_numbering(snapshot.stream, snapshot.timestamp)
+            # A source that cannot tell of its streams without events may have some.
+            self._keep_numbering(snapshot.stream, self.source.journal.last_seq(snapshot.stream))
             self.target.snapshots.save_snapshot(
                 snapshot.stream, snapshot.seq, snapshot.state, snapshot.metadata
             )
@@ -251,20 +283,67 @@ class _Migration:
             self._tell("snapshots", done, total)
         return done
 
-    def _keep_numbering(self, stream: str, when: datetime) -> None:
-        """A stream with a snapshot and no events any more goes on with the next seq."""
-        last = self.source.journal.last_seq(stream)
+    def _streams(self, _: None) -> int:
+        there = {end.stream: end for end in ends(self.target)}
+        wanted = ends(self.source)
+        journal = self.target.journal
+        done = 0
+        for end in wanted:
+            if there.get(end.stream) != end:
+                self._keep_numbering(end.stream, end.last_seq)
+                if end.deleted or end.tombstone:
+                    journal.delete(end.stream, tombstone=end.tombstone)
+                done += 1
+            self._tell("streams", done, len(wanted))
+        return done
+
+    def _keep_numbering(self, stream: str, last: int) -> None:
+        """A stream without events goes on with the next seq."""
         if last > 0 and self.target.journal.last_seq(stream) == 0:
             placeholder = Record.of(
                 position=1,
                 stream=stream,
                 seq=last,
                 type="understudy.placeholder",
-                timestamp=when,
+                timestamp=datetime.fromtimestamp(self.clock(), UTC),
                 id="placeholder",
             )
             self.target.journal.restore([placeholder])
             self.target.journal.truncate(stream, last + 1)
+
+    def _table(self, kind: str, after: bytes | None) -> int:
+        mine, theirs = tables(self.source), tables(self.target)
+        total = mine.count(kind)
+        done = 0
+        for page in _pages(mine.rows(kind, after)):
+            theirs.write(kind, page)
+            done += len(page)
+            self._save(kind, page[-1][0])
+            self._tell(kind, done, total)
+        self._tell(kind, done, total)
+        return done
+
+    def _tell_what_was_left(self) -> None:
+        if not isinstance(self.source, LmdbAdapter):
+            return
+        mine = tables(self.source)
+        if "state" not in self._kinds:
+            left = {kind: mine.count(kind) for kind in TABLES if kind not in ("state", "parked")}
+            left.update({f"state of {name}": count for name, count in mine.states().items()})
+            left["parked"] = mine.count("parked") + mine.lost()
+        else:
+            left = {"parked records that retention has taken": mine.lost()}
+            self._tell_of_cursors(mine)
+        self.report.left_behind = {name: count for name, count in left.items() if count}
+
+    def _tell_of_cursors(self, mine: Tables) -> None:
+        cursors = mine.count("cursors")
+        last = mine.journal.last_position()
+        if cursors and tables(self.target).same_place(mine.place(last)) != last:
+            self.report.notes.append(
+                f"{cursors} cursors hold the numbers they held; the copy gives positions anew, so "
+                "set those that are positions of the journal, and not seqs of a stream"
+            )
 
     def _effects(self, after: int | None) -> int:
         effects = self.source.outbox.list()
@@ -306,10 +385,13 @@ class _Migration:
 
     def _verify(self, *, merge: bool) -> None:
         differences = {}
-        for kind, describe in _DESCRIBED.items():
+        for kind in self._kinds:
+            if kind == "streams" and not (tells_ends(self.source) and tells_ends(self.target)):
+                continue
+            describe = DESCRIBED[kind]
             mine, theirs = describe(self.source), describe(self.target)
-            wanted = _Checksum()
-            found = _Checksum()
+            wanted = Checksum()
+            found = Checksum()
             names: set[bytes] = set()
             for name, data in mine:
                 wanted.add(name, data)
@@ -326,8 +408,8 @@ class _Migration:
             raise MigrationIncomplete(differences)
 
 
-def _pages(records: Iterable[Record]) -> Iterator[list[Record]]:
-    iterator = iter(records)
+def _pages(things: Iterable[T]) -> Iterator[list[T]]:
+    iterator = iter(things)
     while page := list(itertools.islice(iterator, PAGE)):
         yield page
 
@@ -340,110 +422,3 @@ def _readable(record: Record) -> Record:
             "call understudy.storage.migrate(), or delete the stream"
         )
     return record
-
-
-class _Checksum:
-    """Count and checksum of things in any order: the sum of their hashes."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum = 0
-
-    def add(self, name: bytes, data: bytes) -> None:
-        digest = hashlib.blake2b(len(name).to_bytes(4) + name + data, digest_size=16).digest()
-        self._sum = (self._sum + int.from_bytes(digest)) % 2**128
-        self.count += 1
-
-    @property
-    def text(self) -> str:
-        return f"{self._sum:032x}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Checksum) and (self.count, self._sum) == (
-            other.count,
-            other._sum,
-        )
-
-    __hash__ = None  # type: ignore[assignment] # it changes
-
-    def __str__(self) -> str:
-        return f"{self.count} with checksum {self.text[:12]}"
-
-
-def _sorted(value: Any) -> Any:
-    """The value with its maps in one order, so that equal values have equal bytes."""
-    if isinstance(value, dict):
-        pairs = [(pack(_sorted(key)), _sorted(item)) for key, item in value.items()]
-        return sorted(pairs, key=lambda pair: pair[0])
-    if isinstance(value, (list, tuple)):
-        return [_sorted(item) for item in value]
-    return value
-
-
-def _bytes(*values: Any) -> bytes:
-    return pack([_sorted(value) for value in values])
-
-
-def _described_sessions(store: Storage) -> Iterator[tuple[bytes, bytes]]:
-    for session_id in store.list_sessions(ListOptions(sort="id")):
-        session = store.get_session(session_id)
-        if session is not None:
-            yield (
-                session_id.encode(),
-                _bytes(session.data, session.active_agent, session.created_at, session.updated_at),
-            )
-
-
-def _described_keys(store: Storage) -> Iterator[tuple[bytes, bytes]]:
-    for item in store.scan():
-        if not item.key.startswith(_MARK):
-            # Not the time to live: what is left of it is measured by two clocks.
-            yield item.key.encode(), _bytes(item.value, item.expires_at is None)
-
-
-def _described_events(store: Storage) -> Iterator[tuple[bytes, bytes]]:
-    for r in store.journal.read_all():
-        yield (
-            _bytes(r.stream, r.seq),
-            _bytes(
-                r.id, r.type, r.version, r.timestamp, r.payload, r.metadata, r.priority, r.topics
-            ),
-        )
-
-
-def _described_snapshots(store: Storage) -> Iterator[tuple[bytes, bytes]]:
-    for snapshot in store.snapshots.snapshots():
-        yield _bytes(snapshot.stream, snapshot.seq), _bytes(snapshot.state, snapshot.metadata)
-
-
-def _described_effects(store: Storage) -> Iterator[tuple[bytes, bytes]]:
-    for effect in store.outbox.list():
-        status = "pending" if effect.status == "executing" else effect.status
-        yield (
-            _bytes(effect.channel, effect.dedupe_key),
-            _bytes(effect.payload, effect.stream, status, effect.result),
-        )
-
-
-_DESCRIBED: dict[str, Callable[[Storage], Iterator[tuple[bytes, bytes]]]] = {
-    "sessions": _described_sessions,
-    "keys": _described_keys,
-    "events": _described_events,
-    "snapshots": _described_snapshots,
-    "effects": _described_effects,
-}
-
-
-def _left_behind(source: Storage) -> dict[str, int]:
-    """What only the LMDB journal keeps, and no other store can take."""
-    from understudy.storage.adapters._lmdb import KEYS, LmdbAdapter
-    from understudy.storage.adapters._lmdb_sessions import BUCKETS
-
-    if not isinstance(source, LmdbAdapter):
-        return {}
-    journal = source.journal
-    found = {"cursors": len(journal.cursors.list())}
-    for bucket in journal.state.buckets():
-        if bucket != KEYS and bucket not in BUCKETS:
-            found[f"state of {bucket}"] = sum(1 for _ in journal.state.scan(bucket))
-    return {name: count for name, count in found.items() if count}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 import msgpack  # type: ignore[import-untyped] # ships no types
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from understudy.storage._protocols import StreamEnd
     from understudy.storage._record import NewEvent, Priority, Record
     from understudy.storage.adapters._redis_server import RedisServer
 
@@ -177,6 +179,19 @@ class RedisJournal:
         with server.asked() as client:
             members: Any = client.smembers(server.key("streams"))
         return sorted(member.decode() for member in members)
+
+    def ends(self) -> Iterator[StreamEnd]:
+        """Every stream that was written or closed and holds no event, by name."""
+        server = self._server()
+        prefix = server.key("head", "")
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
+        with server.asked() as client:
+            keys: Any = set(client.scan_iter(match=pattern, count=1000))
+        names = {key.decode()[len(prefix) :] for key in keys}.difference(self.streams())
+        for name in sorted(names):
+            head, _ = _head(server, name)
+            if head.last_seq or head.tombstone:
+                yield head.end(name)
 
     def truncate(self, stream: str, before_seq: int) -> int:
         """Drop the events with a seq below `before_seq`; returns how many.

@@ -16,6 +16,7 @@ from understudy.storage._errors import (
     StreamTombstoned,
     WrongExpectedSeq,
 )
+from understudy.storage._protocols import StreamEnd
 from understudy.storage._record import PRIORITIES, Record
 from understudy.storage.adapters._values import (
     check_name,
@@ -50,6 +51,11 @@ class Head:
         if expected_seq == 0 and self.deleted_at == self.last_seq:
             return True
         return expected_seq == self.last_seq
+
+    def end(self, stream: str) -> StreamEnd:
+        """The head of a stream without events, as others are told of it."""
+        deleted = self.deleted_at == self.last_seq > 0
+        return StreamEnd(stream, self.last_seq, deleted, self.tombstone)
 
     def delete(self, stream: str, *, tombstone: bool) -> None:
         """Note that all events go; what was closed for ever cannot be merely deleted."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from understudy.storage._protocols import StreamEnd
     from understudy.storage._record import NewEvent, Record
     from understudy.storage.adapters._sql_database import Database, Executor
 
@@ -197,6 +198,16 @@ class SqlJournal:
                 "SELECT name FROM us_streams WHERE low_seq <= last_seq ORDER BY name"
             ).fetchall()
         return [row[0] for row in rows]
+
+    def ends(self) -> Iterator[StreamEnd]:
+        """Every stream that was written or closed and holds no event, by name."""
+        with self._database().reading() as tx:
+            rows = tx.execute(
+                "SELECT name, last_seq, low_seq, epoch, tombstone, deleted_at FROM us_streams "
+                "WHERE low_seq > last_seq AND (last_seq > 0 OR tombstone <> 0) ORDER BY name"
+            ).fetchall()
+        for name, last, low, epoch, tombstone, deleted_at in rows:
+            yield Head(last, low, epoch, bool(tombstone), deleted_at).end(name)
 
     def truncate(self, stream: str, before_seq: int) -> int:
         """Drop the events with a seq below `before_seq`; returns how many."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from understudy.storage._errors import StorageError
+from understudy.storage._errors import StorageError, StreamTombstoned
 from understudy.storage._protocols import Storage
 from understudy.storage._record import NewEvent, Record, Shredded
 from understudy.storage._write import NewEffect
@@ -51,6 +51,11 @@ def fill(store, clock):
     store.journal.truncate("stream-0", 3)
     store.journal.append("emptied", [NewEvent("a", n) for n in range(4)])
     store.journal.truncate("emptied", 99)
+    store.journal.append("deleted", [NewEvent("a", 1), NewEvent("a", 2)])
+    store.journal.delete("deleted")
+    store.journal.append("closed", [NewEvent("a", 1)])
+    store.journal.delete("closed", tombstone=True)
+    store.journal.delete("never was", tombstone=True)
     store.snapshots.save_snapshot("stream-0", 4, {"state": [1, 2]}, {"made by": "test"})
     store.snapshots.save_snapshot("emptied", 4, "all there is")
     waiting, done, failed, running = store.outbox.add(
@@ -137,10 +142,11 @@ def test_everything_moves_between_any_two_stores(stores, clock, before, after):
         "sessions": 7,
         "keys": 2,
         "events": 8,
+        "streams": 4,
         "snapshots": 2,
         "effects": 4,
     }
-    assert [count for count, _ in report.checksums.values()] == [7, 2, 8, 2, 4]
+    assert [count for count, _ in report.checksums.values()] == [7, 2, 8, 4, 2, 4]
     assert report.resumed is False
 
 
@@ -151,6 +157,18 @@ def test_numbering_goes_on_in_the_copy_also_where_only_a_snapshot_is_left(stores
     assert target.journal.append("stream-0", [NewEvent("c", 1)], expected_seq=6).first_seq == 7
     assert list(target.journal.read("emptied")) == []
     assert target.journal.append("emptied", [NewEvent("c", 1)], expected_seq=4).first_seq == 5
+    assert target.journal.append("deleted", [NewEvent("c", 1)], expected_seq=0).first_seq == 3
+
+
+@pytest.mark.parametrize(("before", "after"), [("lmdb", "file"), ("file", "lmdb")])
+def test_a_stream_that_was_closed_for_ever_is_closed_in_the_copy(stores, clock, before, after):
+    source, target = stores(before, "source"), stores(after, "target")
+    fill(source, clock)
+    migrate(source, target, clock=clock)
+    for stream, last in (("closed", 1), ("never was", 0)):
+        assert target.journal.last_seq(stream) == last
+        with pytest.raises(StreamTombstoned):
+            target.journal.append(stream, [NewEvent("c", 1)])
 
 
 class Broken(Exception):
@@ -269,7 +287,158 @@ def test_events_whose_key_is_gone_are_not_passed_off_as_data(stores, clock, monk
 
 def test_what_only_the_lmdb_journal_keeps_is_named(stores, clock):
     source, target = stores("lmdb", "source"), stores("memory", "target")
-    source.journal.cursors.set("reader", 3)
-    source.journal.state.put("profiles", "ada", {})
+    fill(source, clock)
+    fill_tables(source.journal, clock)
     report = migrate(source, target, clock=clock)
-    assert report.left_behind == {"cursors": 1, "state of profiles": 1}
+    assert report.left_behind == {
+        "state of profiles": 2,
+        "state of projections": 2,
+        "ledger": 3,
+        "cursors": 1,
+        "limits": 1,
+        "subscriptions": 3,
+        "parked": 1,
+    }
+
+
+def fill_tables(journal, clock):
+    """What only an LMDB journal keeps, some of it behind events that are gone."""
+    now = clock()
+    journal.state.put("profiles", "ada", {"name": "Ada", "since": datetime(2026, 1, 1, tzinfo=UTC)})
+    journal.state.put("profiles", "short", 1, expires_at=now + 100)
+    journal.state.put("projections", "totals", {"position": 9, "state": {"n": 3}})
+    journal.state.put("projections", "new", {"position": 0, "state": None})
+    journal.ledger.begin("orders", "done", ttl=500)
+    journal.ledger.finish("orders", "done", {"number": 17})
+    journal.ledger.begin("orders", "failed", ttl=None)
+    journal.ledger.fail("orders", "failed", "sold out")
+    journal.ledger.begin("orders", "in flight", ttl=500)
+    journal.cursors.set("reader", 3)
+    journal.limit("stream-1", max_age=5000, max_count=100)
+    reader = journal.durable("reader", types=["b"], max_attempts=1)
+    first, second, *_ = reader.fetch()
+    reader.ack(first)
+    reader.nack(second, "cannot")
+    journal.durable("of one stream", "stream-1").ack(
+        next(journal.read("stream-1", after=1, until_seq=2))
+    )
+    journal.durable("at the start")
+
+
+def check_tables(source, target, clock):
+    assert dict(target.state.scan("profiles")) == dict(source.state.scan("profiles"))
+    short = source.state.expires_at("profiles", "short")
+    assert short and target.state.expires_at("profiles", "short") == short
+    done = target.ledger.get("orders", "done")
+    assert done == source.ledger.get("orders", "done")
+    assert done.result == {"number": 17}
+    assert target.ledger.get("orders", "failed").result == "sold out"
+    assert target.ledger.begin("orders", "failed").claimed is False
+    again = target.ledger.begin("orders", "in flight")
+    assert (again.claimed, again.attempts) == (True, 2)
+    assert target.cursors.list() == {"reader": 3}
+    for name, stream, types in (
+        ("reader", None, ["b"]),
+        ("of one stream", "stream-1", None),
+        ("at the start", None, None),
+    ):
+        mine, theirs = (j.durable(name, stream, types) for j in (source, target))
+        assert [(r.stream, r.seq) for r in theirs.fetch()] == [
+            (r.stream, r.seq) for r in mine.fetch()
+        ]
+        assert [(p.record.id, p.attempts, p.error) for p in theirs.parked()] == [
+            (p.record.id, p.attempts, p.error) for p in mine.parked()
+        ]
+    folded = source.record_at(9)
+    assert target.record_at(target.state.get("projections", "totals")["position"]).id == folded.id
+    assert target.state.get("projections", "new")["position"] == 0
+    clock.advance(200)
+    assert target.state.get("profiles", "short") is None
+    clock.advance(400)
+    assert target.ledger.get("orders", "done") is None
+    assert target.state.purge_expired() == 2  # these two
+    assert target.ledger.get("orders", "failed").status == "failed"
+
+
+TABLES = {
+    "state": 4,
+    "ledger": 3,
+    "cursors": 1,
+    "limits": 1,
+    "subscriptions": 3,
+    "parked": 1,
+}
+
+
+def test_from_lmdb_to_lmdb_everything_beside_the_events_moves_too(stores, clock):
+    source, target = stores("lmdb", "source"), stores("lmdb", "target")
+    fill(source, clock)
+    fill_tables(source.journal, clock)
+    report = migrate(source, target, clock=clock)
+    check_copied(source, target)
+    assert {kind: report.copied[kind] for kind in TABLES} == TABLES
+    assert {kind: report.checksums[kind][0] for kind in TABLES} == TABLES
+    assert report.left_behind == {}
+    (note,) = report.notes
+    assert note.startswith("1 cursors hold the numbers they held; the copy gives positions anew")
+    check_tables(source.journal, target.journal, clock)
+
+
+@pytest.mark.parametrize("moment", range(0, 40, 4))
+def test_a_migration_of_everything_that_was_cut_short_goes_on(stores, clock, moment):
+    source, target = stores("lmdb", "source"), stores("lmdb", "target")
+    fill(source, clock)
+    fill_tables(source.journal, clock)
+    seen = itertools.count()
+
+    def cut(progress):
+        if next(seen) == moment:
+            raise Broken
+
+    with pytest.raises(Broken):
+        migrate(source, target, clock=clock, on_progress=cut)
+    assert migrate(source, target, clock=clock).resumed is True
+    check_copied(source, target)
+    check_tables(source.journal, target.journal, clock)
+
+
+def test_where_no_position_changes_cursors_need_no_note(stores, clock):
+    source, target = stores("lmdb", "source"), stores("lmdb", "target")
+    source.journal.append("s", [NewEvent("a", 1), NewEvent("a", 2)])
+    source.journal.cursors.set("reader", 2)
+    assert migrate(source, target, clock=clock).notes == []
+
+
+def test_parked_records_that_are_gone_are_named(stores, clock):
+    source, target = stores("lmdb", "source"), stores("lmdb", "target")
+    source.journal.append("s", [NewEvent("a", 1), NewEvent("a", 2)])
+    reader = source.journal.durable("reader", max_attempts=1)
+    reader.nack(reader.fetch(1)[0], "no")
+    source.journal.truncate("s", 2)
+    report = migrate(source, target, clock=clock)
+    assert report.copied["parked"] == 0
+    assert report.left_behind == {"parked records that retention has taken": 1}
+
+
+def test_a_changed_row_beside_the_events_is_found(stores, clock):
+    source, target = stores("lmdb", "source"), stores("lmdb", "target")
+    fill_source = source.journal
+    fill(source, clock)
+    fill_tables(fill_source, clock)
+
+    def meddle(progress):
+        if progress.kind == "parked":
+            target.journal.cursors.set("reader", 4)
+            target.journal.ledger.release("orders", "done")
+
+    with pytest.raises(MigrationIncomplete) as error:
+        migrate(source, target, clock=clock, on_progress=meddle)
+    assert set(error.value.differences) == {"cursors", "ledger"}
+
+
+def test_a_target_with_rows_beside_the_events_is_refused(stores, clock):
+    source, target = stores("lmdb", "source"), stores("lmdb", "target")
+    target.journal.cursors.set("reader", 4)
+    target.journal.delete("never was", tombstone=True)
+    with pytest.raises(MigrationRefused, match="1 streams without events, 1 cursors"):
+        migrate(source, target, clock=clock)

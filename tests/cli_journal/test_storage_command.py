@@ -26,6 +26,7 @@ def test_migrate_copies_everything_and_compares(run_storage, old, tmp_path):
         "sessions": 1,
         "keys": 1,
         "events": 5,
+        "streams": 0,
         "snapshots": 0,
         "effects": 0,
     }

@@ -60,11 +60,11 @@ def migrate_command(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Copy sessions, keys, events, snapshots and effects from one store to another.
+    """Copy everything from one store to another that the other can hold.
 
     The source is only read; stop whatever writes to it first. A copy that was cut short goes on
     where it was when the command is given again. At the end counts and checksums of both are
-    compared.
+    compared. What the target cannot hold is named.
     """
     if source == target:
         raise MigrationRefused("source and target are the same store")
@@ -94,6 +94,7 @@ def migrate_command(
                     for kind, (count, text) in report.checksums.items()
                 },
                 "left_behind": report.left_behind,
+                "notes": report.notes,
                 "seconds": round(report.seconds, 3),
             }
         )
@@ -107,7 +108,9 @@ def migrate_command(
         numbers=("copied", "in both"),
     )
     for name, count in report.left_behind.items():
-        print(f"left behind: {count:,} {name} (only an LMDB journal holds these: use backup)")
+        print(f"left behind: {count:,} {name}")
+    for text in report.notes:
+        print(f"note: {text}")
     how = "the rest of an earlier copy" if report.resumed else "everything"
     print(f"copied {how} in {report.seconds:.1f} s")
 
