@@ -69,11 +69,13 @@ format: $(VENV)/.lint  ## let the formatter have its way
 	@$(BIN)/ruff check --fix .
 
 coverage: $(VENV)/.test  ## the test suite with branch coverage, room by room
+	@$(BIN)/python -m coverage erase
 	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 
-bench: $(VENV)/.bench  ## the benchmark harness (ARGS='kernel --quick')
-	@$(BIN)/understudy bench $(ARGS)
+bench: $(VENV)/.bench  ## the benchmark harness (ARGS='kernel --peers pykka'; a quick run if absent)
+	@$(BIN)/understudy bench $(or $(ARGS),--quick)
 
 bench-check: $(VENV)/.bench  ## compare a quick run's ratios with the committed ones (informative)
 	@$(BIN)/understudy bench check $(ARGS)
