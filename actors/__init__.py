@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pykka import ActorRegistry, traversable
+from pykka import traversable
 
 from understudy.actors._actor import Actor, ThreadingActor
 from understudy.actors._clock import Clock, SystemClock
@@ -65,6 +65,7 @@ from understudy.actors._props import Props
 from understudy.actors._proxy import ActorProxy, CallableProxy
 from understudy.actors._recovery import MissingEvents, Recovered, RecoveryFailed
 from understudy.actors._ref import ActorRef
+from understudy.actors._registry import ActorRegistry
 from understudy.actors._running import Running
 from understudy.actors._runtime import Runtime, RuntimeStatistics, Starving, on_new_runtime
 from understudy.actors._strand import Unwind

@@ -24,8 +24,18 @@ __all__ = ["Actor", "ThreadingActor"]
 
 logger = logging.getLogger("pykka")
 
+if TYPE_CHECKING:
+    # A type checker compares a method with those of all bases, and Pykka's hooks return None:
+    # with Pykka's class in sight no hook could be a coroutine function.
+    class _PykkaActor:
+        use_daemon_thread: ClassVar[bool]
+        _actor_ref: ActorRef[Any]
 
-class Actor(pykka.ThreadingActor):
+else:
+    _PykkaActor = pykka.ThreadingActor
+
+
+class Actor(_PykkaActor):
     """An actor: state of its own, and messages handled one at a time. A `pykka.Actor`.
 
     Subclass it, override `on_receive` or write methods for proxies, and start it with
@@ -88,20 +98,20 @@ class Actor(pykka.ThreadingActor):
     @property
     def actor_ref(self) -> ActorRef[Self]:
         """The reference to this actor: what others should hold, never `self`."""
-        return self._actor_ref  # type: ignore[return-value]
+        return self._actor_ref
 
     @property
-    def actor_urn(self) -> str:  # type: ignore[override]
+    def actor_urn(self) -> str:
         """A universally unique identifier."""
         return self._actor_ref.actor_urn
 
     @property
-    def actor_inbox(self) -> Any:  # type: ignore[override]
+    def actor_inbox(self) -> Any:
         """The mailbox, as Pykka shows it."""
         return self._actor_ref.actor_inbox
 
     @property
-    def actor_stopped(self) -> threading.Event:  # type: ignore[override]
+    def actor_stopped(self) -> threading.Event:
         """An event that is set once the actor is dead."""
         return self._actor_ref.actor_stopped
 
@@ -115,9 +125,7 @@ class Actor(pykka.ThreadingActor):
 
     def stop(self) -> None:
         """End normally, behind the messages sent so far. For a supervisor this is no failure."""
-        self._actor_ref._us_put(  # type: ignore[attr-defined]
-            (StopRequest(None, ordered=False), None, None, None, 0, None, None)
-        )
+        self._actor_ref._us_put((StopRequest(None, ordered=False), None, None, None, 0, None, None))
 
     stop._us_stop = True  # type: ignore[attr-defined]  # proxy.stop() is an order from outside
 
@@ -155,7 +163,7 @@ class Actor(pykka.ThreadingActor):
 
     def _us_fenced(self) -> bool:
         """Whether this instance was replaced, so that nothing it does counts any more."""
-        return self._actor_ref._us_actor is not self  # type: ignore[attr-defined]
+        return self._actor_ref._us_actor is not self
 
 
 ThreadingActor = Actor

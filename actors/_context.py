@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.actors._cell import DEAD
 from understudy.actors._envelope import Talk, message_of, turn_id
@@ -16,9 +16,12 @@ from understudy.actors._timers import Timer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from understudy.actors._props import Props
     from understudy.actors._ref import ActorRef
 
 __all__ = ["Context", "MessageInfo"]
+
+A = TypeVar("A")
 
 
 class MessageInfo:
@@ -172,7 +175,7 @@ class Context:
 
     # --- children and watching ---------------------------------------------------------------
 
-    def spawn(self, cls: Any, *args: Any, **kwargs: Any) -> ActorRef[Any]:
+    def spawn(self, cls: type[A] | Props[A], *args: Any, **kwargs: Any) -> ActorRef[A]:
         """Start a child: as `system.spawn`, with this actor as its supervisor.
 
         Supervised one_for_one with the default budget; over it this actor fails. Takes the words
@@ -183,10 +186,10 @@ class Context:
             StartFailed: its `__init__` or `on_start` raised.
         """
         cell = self._check("spawn")
-        ref: ActorRef[Any] = cell._us_rt.spawn_child(cell, cls, args, kwargs)
+        ref: ActorRef[A] = cell._us_rt.spawn_child(cell, cls, args, kwargs)
         return ref
 
-    def watch(self, ref: ActorRef[Any]) -> ActorRef[Any]:
+    def watch(self, ref: ActorRef[A]) -> ActorRef[A]:
         """Have exactly one `Terminated(ref, reason)` sent here once `ref` has ended for good.
 
         If it is dead already the reason is `Exit.NOT_FOUND`. Restarts are not reported. Watching

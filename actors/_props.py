@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Props"]
 
+A = TypeVar("A")
 
-class Props:
+
+class Props(Generic[A]):
     """A class with its arguments, for `spawn(Props(cls, ...))`.
 
     Use it where the class has parameters named like those of `spawn` itself (`name`, `restart`,
@@ -16,7 +18,7 @@ class Props:
 
     __slots__ = ("args", "cls", "kwargs")
 
-    def __init__(self, cls: type[Any], /, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, cls: type[A], /, *args: Any, **kwargs: Any) -> None:
         self.cls = cls
         self.args = args
         self.kwargs = kwargs

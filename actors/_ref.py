@@ -477,6 +477,12 @@ class ActorRef(LivingCell, Generic[A]):
             raise Timeout(f"{timeout} seconds (the inline answer of {self} came too late)")
         return result
 
+    @overload
+    def ask_async(self, message: Msg[R], *, timeout: float | None = None) -> Future[R]: ...
+
+    @overload
+    def ask_async(self, message: Any, *, timeout: float | None = None) -> Future[Any]: ...
+
     def ask_async(self, message: Any, *, timeout: float | None = None) -> Future[Any]:
         """Send a message; `await` the result for the answer.
 
@@ -574,7 +580,7 @@ class ActorRef(LivingCell, Generic[A]):
 
     # --- proxies -----------------------------------------------------------------------------
 
-    def proxy(self) -> ActorProxy[Any]:
+    def proxy(self) -> ActorProxy[A]:
         """A proxy of the actor's attributes and methods.
 
         Raises:

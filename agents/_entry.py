@@ -55,7 +55,7 @@ class Entry:
         journal: AnyJournal,
         clock: Clock,
         settings: SessionSettings,
-        agent: type[Agent] | Props,
+        agent: type[Agent] | Props[Agent],
     ) -> None:
         self.key = key
         self.journal = journal

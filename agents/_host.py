@@ -98,7 +98,7 @@ class SessionHost:
     def __init__(
         self,
         system: Any,
-        agents: Mapping[str, type[Agent] | Props],
+        agents: Mapping[str, type[Agent] | Props[Agent]],
         effects: Mapping[str, Any] | None = None,
     ) -> None:
         _check_agents(agents)

@@ -80,7 +80,7 @@ class ChildSpec:
     """
 
     id: str
-    cls: type[pykka.Actor]
+    cls: type[Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     restart: Restart

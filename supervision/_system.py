@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import pykka
 
@@ -50,6 +50,8 @@ __all__ = ["ActorSystem"]
 logger = logging.getLogger("understudy.supervision")
 
 _TRANSIENT = Restart.TRANSIENT
+
+A = TypeVar("A")
 
 
 class ActorSystem:
@@ -176,7 +178,7 @@ class ActorSystem:
 
     def spawn(
         self,
-        cls: Any,
+        cls: type[A] | Props[A],
         /,
         *args: Any,
         name: str | None = None,
@@ -186,7 +188,7 @@ class ActorSystem:
         persistence_id: str | None = None,
         under: str | None = None,
         **kwargs: Any,
-    ) -> ActorRef[Any]:
+    ) -> ActorRef[A]:
         """Start an actor under `/user` and return its ref once its `on_start` has returned.
 
         `__init__` runs on the calling thread, `on_start` on the actor's dispatcher. The actor is
@@ -217,7 +219,7 @@ class ActorSystem:
 
         """
         family = self._user if under is None else self._family(under)
-        if cls.__class__ is Props:
+        if isinstance(cls, Props):
             args = (*cls.args, *args)
             kwargs = {**cls.kwargs, **kwargs}
             cls = cls.cls
@@ -237,11 +239,11 @@ class ActorSystem:
                 persistence_id=persistence_id,
             )
         # None after `Ignore` only: a type that says so would burden every other caller.
-        return cast("ActorRef[Any]", ref)
+        return cast("ActorRef[A]", ref)
 
     async def spawn_async(
         self,
-        cls: Any,
+        cls: type[A] | Props[A],
         /,
         *args: Any,
         name: str | None = None,
@@ -251,7 +253,7 @@ class ActorSystem:
         persistence_id: str | None = None,
         under: str | None = None,
         **kwargs: Any,
-    ) -> ActorRef[Any]:
+    ) -> ActorRef[A]:
         """`spawn` without blocking the event loop while `on_start` runs.
 
         Needed where `on_start` is a coroutine and the actor lives on the caller's own loop.
@@ -273,7 +275,7 @@ class ActorSystem:
             mailbox=mailbox,
             persistence_id=persistence_id,
         )
-        return cast("ActorRef[Any]", ref)
+        return cast("ActorRef[A]", ref)
 
     def _family(self, path: str) -> DynamicFamily:
         ref = self.lookup(path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.benchmarks.peers.actors import AsyncEcho, Echo, Kit
 from understudy.benchmarks.peers.queues import timed
 from understudy.benchmarks.suites import _kernel as kernel
 
 if TYPE_CHECKING:
+    from understudy.actors import ActorRef
     from understudy.benchmarks._bench import Bench
 
 
@@ -23,7 +24,7 @@ def ask_async(bench: Bench) -> None:
 
         cls = type("AsyncEcho", (AsyncEcho, Actor), {})
         async with ActorSystem("bench") as system:
-            ref = system.spawn(cls)
+            ref: ActorRef[Any] = system.spawn(cls)
             bench.check(await ref.ask_async("ping") == "ping", "no answer")
             await timed(bench, lambda: ref.ask_async("ping"), bench.size)
 

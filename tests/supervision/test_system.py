@@ -320,7 +320,7 @@ def test_a_system_can_be_used_from_asyncio(log: Log) -> None:
 
 def test_actors_can_be_spawned_from_an_event_loop() -> None:
     class Async(Actor):
-        async def on_start(self) -> None:  # type: ignore[override] # a coroutine is fine too
+        async def on_start(self) -> None:
             await asyncio.sleep(0)
 
         async def on_receive(self, message: Any) -> Any:
@@ -328,7 +328,7 @@ def test_actors_can_be_spawned_from_an_event_loop() -> None:
             return message
 
     class Broken(Actor):
-        async def on_start(self) -> None:  # type: ignore[override] # a coroutine is fine too
+        async def on_start(self) -> None:
             raise BOOM
 
     async def main() -> None:
