@@ -362,8 +362,8 @@ class Session(Actor):
             return
         context = self._turn
         if context is not None and context.message_id == turn.id:
-            context.cancel(cancel.code)
             self.context.schedule_once(CANCEL_GRACE, _Overdue(turn.id, context.attempt))
+            context.cancel(cancel.code)
             return
         self._close(turn, (cancel.code, _CANCEL_WORDS.get(cancel.code, cancel.code), True))
 
