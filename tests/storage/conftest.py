@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from typing import TypeVar
 
 import pytest
 
-from understudy.storage import Journal, NewEvent
+from understudy.storage import Journal, NewEvent, Record
+
+T = TypeVar("T")
 
 TIMEOUT = 20.0
 
@@ -28,7 +31,7 @@ class Collector:
     """A subscriber that can be waited for."""
 
     def __init__(self, until: int) -> None:
-        self.records = []
+        self.records: list[Record] = []
         self.until = until
         self.complete = threading.Event()
 
@@ -37,7 +40,7 @@ class Collector:
         if len(self.records) >= self.until:
             self.complete.set()
 
-    def wait(self) -> list:
+    def wait(self) -> list[Record]:
         assert self.complete.wait(TIMEOUT), f"only {len(self.records)} of {self.until} came"
         return self.records
 
@@ -54,6 +57,18 @@ def numbered(prefix: str, *numbers: int) -> list[NewEvent]:
 
 def seqs(records) -> list[int]:
     return [record.seq for record in records]
+
+
+def there(value: T | None) -> T:
+    """What a test knows to be there."""
+    assert value is not None
+    return value
+
+
+def leave_the_index_behind(journal: Journal) -> None:
+    """From now on as if it had been killed: the index of its tail is not written."""
+    writer = journal._core.own_writer()
+    writer.checkpoint = lambda: None  # type: ignore[method-assign]  # the kill
 
 
 @pytest.fixture

@@ -8,8 +8,18 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from typing import cast
 
-from understudy.storage import Append, Cursor, Journal, NewEffect, NewEvent, Put, Write
+from understudy.storage import (
+    Append,
+    Cursor,
+    Durability,
+    Journal,
+    NewEffect,
+    NewEvent,
+    Put,
+    Write,
+)
 
 WRITERS = 6
 
@@ -44,7 +54,8 @@ def write(journal: Journal, name: str, round_: int, number: int) -> None:
 
 def main() -> None:
     path, durability, round_ = sys.argv[1:4]
-    journal = Journal.open(path, durability, checkpoint_events=2000, segment_events=5000)
+    level = cast("Durability", durability)
+    journal = Journal.open(path, level, checkpoint_events=2000, segment_events=5000)
     threads = [
         threading.Thread(target=write, args=(journal, path, int(round_), number))
         for number in range(WRITERS)

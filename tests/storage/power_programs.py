@@ -13,16 +13,17 @@ import shutil
 import sys
 import tempfile
 import threading
+from typing import cast
 
-from understudy.storage import Append, Journal, NewEvent, Put, StorageError, Write
+from understudy.storage import Append, Durability, Journal, NewEvent, Put, StorageError, Write
 
 
 def record(path: str, durability: str, acks: str) -> None:
     early = durability == "early"
-    durability = "pipelined" if early else durability
-    journal = Journal.open(path, durability, checkpoint_events=40, segment_events=150)
+    level = cast("Durability", "pipelined" if early else durability)
+    journal = Journal.open(path, level, checkpoint_events=40, segment_events=150)
     if early:
-        journal._core.writer.durability = "sync"  # acknowledges before the meta page is safe
+        journal._core.own_writer().durability = "sync"  # acknowledges before the meta page is safe
     out = os.open(acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def write(number: int) -> None:

@@ -208,7 +208,7 @@ def test_names_of_any_script_and_400_bytes_work(journal):
 @pytest.mark.parametrize(
     "event",
     [
-        NewEvent("x", priority="urgent"),
+        NewEvent("x", priority="urgent"),  # type: ignore[arg-type]  # no such priority
         NewEvent("x", version=0),
         NewEvent("x", topics="money"),
         NewEvent("x", id=""),

@@ -27,6 +27,7 @@ def kill_a_writer(path, durability: str, round_: int, lines: int) -> dict[int, i
         stdout=subprocess.PIPE,
         cwd=VICTIM.parents[2],
     )
+    assert process.stdout is not None
     acknowledged: dict[int, int] = {}
     for count, line in enumerate(process.stdout, 1):
         number, last = line.split()

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from tests.storage.conftest import TIMEOUT, events
-from understudy.storage import Journal, NewEvent, StorageError
+from tests.storage.conftest import TIMEOUT, events, there
+from understudy.storage import Journal, NewEvent, Record, StorageError
 
 
 def test_what_is_acknowledged_does_not_come_again(path):
@@ -75,7 +75,7 @@ def test_a_record_that_fails_too_often_is_parked_and_can_be_replayed(journal, pa
     assert subscription.replay_parked(fails) == 0
     assert subscription.parked()[0].attempts == 4
     assert "still" in subscription.parked()[0].error
-    seen = []
+    seen: list[Record] = []
     assert subscription.replay_parked(seen.append) == 1
     assert [r.position for r in seen] == [1]
     assert subscription.parked() == []
@@ -149,7 +149,7 @@ def test_closing_the_journal_ends_its_handlers(path):
     journal = Journal.open(path)
     subscription = journal.durable("w")
     subscription.run(lambda record: None)
-    thread = subscription._thread
+    thread = there(subscription._thread)
     journal.close()
     thread.join(TIMEOUT)
     assert not thread.is_alive()

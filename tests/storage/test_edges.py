@@ -7,11 +7,12 @@ import os
 import pickle
 import resource
 import threading
+from typing import Any
 
 import lmdb
 import pytest
 
-from tests.storage.conftest import TIMEOUT, Collector, events, seqs
+from tests.storage.conftest import TIMEOUT, Collector, events, seqs, there
 from tests.storage.test_copies import tamper
 from tests.storage.test_opening import run
 from understudy.storage import (
@@ -52,7 +53,7 @@ def test_heads_beyond_what_memory_holds_are_read_from_disk(path, monkeypatch):
 
 
 def test_a_control_that_raises_is_answered(journal):
-    writer = journal._core.writer
+    writer = journal._core.own_writer()
     with pytest.raises(ZeroDivisionError):
         writer.control(lambda: 1 / 0).result(TIMEOUT)
     with pytest.raises(StorageUnavailable):
@@ -75,7 +76,7 @@ def test_an_index_that_cannot_be_written_at_close_costs_nothing(path, monkeypatc
 
 def test_what_was_queued_behind_the_end_is_answered(path):
     journal = Journal.open(path)
-    writer = journal._core.writer
+    writer = journal._core.own_writer()
     journal.close()
     late = Work(lambda *_: None)
     writer._queue.put(late)
@@ -90,7 +91,7 @@ def test_what_was_queued_behind_the_end_is_answered(path):
 @pytest.mark.parametrize("call", ["submit", "control"])
 def test_a_submit_that_races_the_end_is_answered(path, monkeypatch, call):
     journal = Journal.open(path)
-    writer = journal._core.writer
+    writer = journal._core.own_writer()
     original = writer._queue
 
     class Races:
@@ -100,7 +101,7 @@ def test_a_submit_that_races_the_end_is_answered(path, monkeypatch, call):
                 journal.close()
             original.put(item)
 
-    writer._queue = Races()
+    monkeypatch.setattr(writer, "_queue", Races())
     future = (
         writer.submit(Work(lambda *_: None)) if call == "submit" else writer.control(lambda: None)
     )
@@ -109,7 +110,7 @@ def test_a_submit_that_races_the_end_is_answered(path, monkeypatch, call):
 
 def test_a_control_behind_a_panic_is_answered(path, monkeypatch, caplog):
     journal = Journal.open(path)
-    writer = journal._core.writer
+    writer = journal._core.own_writer()
     held, entered = threading.Event(), threading.Event()
     writer.control(lambda: (entered.set(), held.wait(TIMEOUT)))
     assert entered.wait(TIMEOUT)
@@ -127,7 +128,7 @@ def test_a_control_behind_a_panic_is_answered(path, monkeypatch, caplog):
 def test_a_refused_batch_among_others_frees_its_ids_within_the_commit(journal):
     from understudy.storage import Append, Write, WrongExpectedSeq
 
-    writer = journal._core.writer
+    writer = journal._core.own_writer()
     held, entered = threading.Event(), threading.Event()
     writer.control(lambda: (entered.set(), held.wait(TIMEOUT)))
     assert entered.wait(TIMEOUT)
@@ -205,36 +206,34 @@ def test_a_map_is_made_as_large_as_memory_allows(path, monkeypatch):
     original = lmdb.open
     asked = []
 
-    def limited(*args, map_size, **kwargs):
+    def limited(where: str, *, map_size: int, **kwargs: Any) -> lmdb.Environment:
         asked.append(map_size)
         if map_size > 1 << 30:
             raise lmdb.MemoryError("no")
-        return original(*args, map_size=map_size, **kwargs)
+        return original(where, map_size=map_size, **kwargs)
 
-    monkeypatch.setattr(_environment.lmdb, "open", limited)
+    monkeypatch.setattr(lmdb, "open", limited)
     with Journal.open(path) as journal:
         assert journal.stats().map_size == 1 << 30
         journal.append("s", events(1))
     monkeypatch.setattr(
-        _environment.lmdb, "open", lambda *a, **k: (_ for _ in ()).throw(lmdb.MemoryError("none"))
+        lmdb, "open", lambda *a, **k: (_ for _ in ()).throw(lmdb.MemoryError("none"))
     )
     with pytest.raises(StorageUnavailable, match="address space"):
         Journal.in_memory()
     with pytest.raises(StorageUnavailable, match="address space"):
         Journal.open(path)
     monkeypatch.setattr(
-        _environment.lmdb,
+        lmdb,
         "open",
         lambda *a, **k: (_ for _ in ()).throw(PermissionError(13, "denied")),
     )
     with pytest.raises(StorageUnavailable, match="denied"):
         Journal.open(path)
-    monkeypatch.setattr(
-        _environment.lmdb, "open", lambda *a, **k: (_ for _ in ()).throw(lmdb.Error("x"))
-    )
+    monkeypatch.setattr(lmdb, "open", lambda *a, **k: (_ for _ in ()).throw(lmdb.Error("x")))
     with pytest.raises(StorageUnavailable):
         Journal.open(path.with_name("fresh"))
-    monkeypatch.setattr(_environment.lmdb, "open", original)
+    monkeypatch.setattr(lmdb, "open", original)
     with Journal.open(path) as journal:
         assert journal.last_seq("s") == 1
 
@@ -250,11 +249,9 @@ def test_a_write_cut_short_is_a_full_disk_where_the_disk_is_full(journal, monkey
     class Full:
         f_bavail, f_frsize = 1, 4096
 
-    monkeypatch.setattr(_environment.os, "statvfs", lambda _: Full)
+    monkeypatch.setattr(os, "statvfs", lambda _: Full)
     assert isinstance(environment.translate(error), StorageFull)
-    monkeypatch.setattr(
-        _environment.os, "statvfs", lambda _: (_ for _ in ()).throw(OSError("gone"))
-    )
+    monkeypatch.setattr(os, "statvfs", lambda _: (_ for _ in ()).throw(OSError("gone")))
     assert isinstance(environment.translate(error), StorageUnavailable)
 
 
@@ -340,10 +337,10 @@ def test_a_reader_of_this_process_follows_a_writer_of_another(path, tmp_path):
     assert [r.position for r in collect.wait()] == [1, 2, 3, 4, 5, 6]
     assert seqs(mine.wait()) == [1, 2, 3, 4, 5, 6]
     assert reader.streams() == ["s"]
-    assert reader.record_at(5).seq == 5
+    assert there(reader.record_at(5)).seq == 5
     assert reader.verify().ok
     assert reader.stats().total_events == 6
-    assert reader.archive(path=tmp_path / "a").events == 6
+    assert there(reader.archive(path=tmp_path / "a")).events == 6
     assert reader.durability == "sync"
     with pytest.raises(JournalReadOnly):
         reader.cursors.set("x", 1)

@@ -137,7 +137,7 @@ def test_a_work_that_breaks_hurts_none_of_its_neighbours(journal, caplog):
     held = threading.Event()
     entered = threading.Event()
     with caplog.at_level(logging.CRITICAL, "understudy.storage"):
-        core.writer.control(lambda: (entered.set(), held.wait(TIMEOUT)))
+        core.own_writer().control(lambda: (entered.set(), held.wait(TIMEOUT)))
         assert entered.wait(TIMEOUT)
         futures = [
             journal.submit("s", events(1)),
@@ -194,14 +194,13 @@ def test_a_flush_that_fails_acknowledges_nothing_more(path, monkeypatch, caplog)
 
 def test_a_writer_thread_that_dies_answers_everybody(path, monkeypatch, caplog):
     journal = Journal.open(path)
-    monkeypatch.setattr(
-        journal._core.writer, "_transact", lambda works: (_ for _ in ()).throw(SystemExit(3))
-    )
+    writer = journal._core.own_writer()
+    monkeypatch.setattr(writer, "_transact", lambda works: (_ for _ in ()).throw(SystemExit(3)))
     with caplog.at_level(logging.CRITICAL, "understudy.storage"):
         futures = [journal.submit("s", events(1)) for _ in range(3)]
         for future in futures:
             assert isinstance(future.exception(TIMEOUT), StorageError)
-    journal._core.writer._thread.join(TIMEOUT)
+    writer._thread.join(TIMEOUT)
     with pytest.raises(JournalClosed):
         journal.append("s", events(1))
     journal.close()

@@ -45,7 +45,7 @@ def test_a_promise_that_is_late_says_that_the_write_goes_on():
 
 def test_callbacks_run_once_before_and_after():
     future: CommitFuture[int] = CommitFuture()
-    called = []
+    called: list[CommitFuture[int]] = []
     future.add_done_callback(called.append)
     future.add_done_callback(called.append)
     assert called == []
@@ -62,7 +62,7 @@ def test_a_promise_already_kept():
 def test_callbacks_added_while_it_is_kept_run_exactly_once():
     for _ in range(200):
         future: CommitFuture[int] = CommitFuture()
-        called = []
+        called: list[CommitFuture[int]] = []
         thread = threading.Thread(target=future.set_result, args=(1,))
         thread.start()
         for _ in range(5):

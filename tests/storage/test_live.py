@@ -7,8 +7,16 @@ import threading
 
 import pytest
 
-from tests.storage.conftest import TIMEOUT, Collector, events
-from understudy.storage import Append, Journal, JournalClosed, NewEffect, NewEvent, Write
+from tests.storage.conftest import TIMEOUT, Collector, events, there
+from understudy.storage import (
+    Append,
+    CommitInfo,
+    Journal,
+    JournalClosed,
+    NewEffect,
+    NewEvent,
+    Write,
+)
 
 
 def test_a_subscription_catches_up_and_goes_on_live(journal):
@@ -134,7 +142,7 @@ def test_a_subscription_begins_behind_what_was_truncated(journal):
 
 
 def test_commit_listeners_hear_streams_and_channels_once_it_is_safe(journal):
-    heard = []
+    heard: list[CommitInfo] = []
     cancel = journal.on_commit(heard.append)
     journal.write(
         Write(
@@ -156,7 +164,7 @@ def test_a_commit_listener_that_raises_stops_nobody(journal, caplog):
     def bad(info):
         raise RuntimeError("listener")
 
-    heard = []
+    heard: list[CommitInfo] = []
     journal.on_commit(bad)
     journal.on_commit(heard.append)
     with caplog.at_level(logging.CRITICAL, "understudy.storage"):
@@ -178,7 +186,7 @@ def test_closing_ends_subscriptions_and_refuses_new_ones(path):
 
 
 def test_a_damaged_record_ends_the_subscription_with_its_error(journal, monkeypatch, caplog):
-    from understudy.storage import CorruptRecord, _reader
+    from understudy.storage import CorruptRecord, _frame
 
     journal.append("s", events(1))
 
@@ -188,7 +196,7 @@ def test_a_damaged_record_ends_the_subscription_with_its_error(journal, monkeypa
     failed = threading.Event()
     original = journal._feed.remove
     monkeypatch.setattr(journal._feed, "remove", lambda s: (original(s), failed.set()))
-    monkeypatch.setattr(_reader._frame, "read_row", damaged)
+    monkeypatch.setattr(_frame, "read_row", damaged)
     with caplog.at_level(logging.CRITICAL, "understudy.storage"):
         subscription = journal.subscribe(lambda r: None)
         assert failed.wait(TIMEOUT)
@@ -232,7 +240,7 @@ def test_a_subscriber_that_never_returns_is_left_behind_at_close(path, monkeypat
     journal.subscribe(lambda record: (entered.set(), released.wait(TIMEOUT)))
     journal.append("s", events(1))
     assert entered.wait(TIMEOUT)
-    thread = journal._feed._thread
+    thread = there(journal._feed._thread)
     with caplog.at_level(logging.WARNING, "understudy.storage"):
         journal.close()
     assert "left behind" in caplog.text

@@ -140,7 +140,9 @@ def parse(lines: list[str], directory: str, acks: str) -> Recording:
             elif path.endswith("data.mdb"):
                 tail = re.sub(r'"[^"]*"', "", arguments)
                 if name in ("pwrite64", "pwritev"):
-                    offset = int(re.search(r", (\d+)(?:\) += .*| <unfinished.*)$", tail)[1])
+                    at = re.search(r", (\d+)(?:\) += .*| <unfinished.*)$", tail)
+                    assert at is not None, tail
+                    offset = int(at[1])
                 else:
                     offset = offsets[fd]
                     offsets[fd] += len(payload)
@@ -197,9 +199,9 @@ def look_at(disks: list[bytes], directory: pathlib.Path) -> list[dict]:
     """What a fresh process finds on each disk; a process that dies counts against its disk."""
     names = []
     for number, disk in enumerate(disks):
-        name = directory / f"{number}.image"
-        name.write_bytes(disk)
-        names.append(str(name))
+        image = directory / f"{number}.image"
+        image.write_bytes(disk)
+        names.append(str(image))
     results: list[dict] = []
     while len(results) < len(names):
         done = subprocess.run(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import pickle
 import random
+from typing import Any
 
 import pytest
 
 from tests.storage.conftest import events, seqs
-from understudy.storage import Journal, NewEvent, Record
+from understudy.storage import Journal, NewEvent, Priority, Record
 
 
 def at(clock_start: float, seconds: float) -> dt.datetime:
@@ -19,7 +20,7 @@ def at(clock_start: float, seconds: float) -> dt.datetime:
 @pytest.fixture(params=["in the tail", "checkpointed", "in many segments", "reopened"])
 def filled(request, path, clock):
     """200 commits of 1 to 4 events over 7 streams, and the records as plain tuples."""
-    limits = {"segment_events": 60, "checkpoint_events": 25}
+    limits: dict[str, Any] = {"segment_events": 60, "checkpoint_events": 25}
     limits = limits if request.param in ("in many segments", "reopened") else {}
     journal = Journal.open(path, "relaxed", clock=clock, **limits)
     shuffled = random.Random(7)
@@ -32,7 +33,7 @@ def filled(request, path, clock):
         for _ in range(shuffled.randrange(1, 5)):
             type_ = f"t{shuffled.randrange(4)}"
             topics = tuple(t for t in ("a", "b") if shuffled.random() < 0.2)
-            priority = "critical" if shuffled.random() < 0.2 else "normal"
+            priority: Priority = "critical" if shuffled.random() < 0.2 else "normal"
             position += 1
             seq[stream] = seq.get(stream, 0) + 1
             expected.append((position, stream, seq[stream], type_, topics, priority, clock.now))

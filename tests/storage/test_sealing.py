@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from tests.storage.conftest import events
+from tests.storage.conftest import events, there
 from understudy.storage import Journal, KeyRing, NewEvent, Shredded, StorageError, UnknownKey
 
 
@@ -48,8 +48,8 @@ def test_encrypted_streams_read_as_if_they_were_not_and_no_secret_is_on_disk(pat
         assert (two.payload, two.metadata, two.id, two.priority, two.version) == (
             "SECRET-ada", None, "ada-2", "critical", 2,
         )  # fmt: skip
-        assert journal.load_snapshot("person:ada").state == {"name": "SECRET-ada"}
-        archive = journal.archive()
+        assert there(journal.load_snapshot("person:ada")).state == {"name": "SECRET-ada"}
+        archive = there(journal.archive())
         assert [r.payload for r in archive.read("person:bob")][1] == "SECRET-bob"
         assert b"SECRET" not in archive.path.read_bytes()
     data = (path / "data.mdb").read_bytes()
@@ -60,7 +60,7 @@ def test_encrypted_streams_read_as_if_they_were_not_and_no_secret_is_on_disk(pat
 def test_deleting_a_key_shreds_a_person_and_nobody_else(path, keys, tmp_path, caplog):
     with Journal.open(path, keys=keys, encrypt=by_person) as journal:
         fill(journal)
-        archive = journal.archive()
+        archive = there(journal.archive())
         assert keys.delete("ada")
         assert not keys.delete("ada")
         one, two = journal.read("person:ada")
@@ -133,7 +133,7 @@ def test_compressed_streams_are_smaller_and_read_the_same(path):
         journal.append("small", [NewEvent("noise", noise)])
         assert list(journal.read("small"))[2].payload == noise
         journal.save_snapshot("small", 3, long)
-        assert journal.load_snapshot("small").state == long
+        assert there(journal.load_snapshot("small")).state == long
         assert journal.verify().ok
 
 
@@ -146,7 +146,7 @@ def test_compressed_and_encrypted_together(path, keys):
         [record] = journal.read("person:ada")
         assert (record.payload, record.metadata) == (text, {"a": text})
         assert len(record.payload_bytes) < 1000
-        assert journal.load_snapshot("person:ada").state == text
+        assert there(journal.load_snapshot("person:ada")).state == text
     assert b"SECRET" not in (path / "data.mdb").read_bytes()
 
 
@@ -193,6 +193,6 @@ def test_a_codec_of_ones_own_packs_and_unpacks(path):
         journal.append("s", [NewEvent("x", {"a": [1]})])
         journal.save_snapshot("s", 1, {"b": 2})
         assert next(journal.read("s")).payload == {"a": [1]}
-        assert journal.load_snapshot("s").state == {"b": 2}
+        assert there(journal.load_snapshot("s")).state == {"b": 2}
     with Journal.open(path) as journal:
         assert next(journal.read("s")).payload == '{"a": [1]}'

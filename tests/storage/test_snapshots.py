@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.storage.conftest import events
+from tests.storage.conftest import events, there
 from understudy.storage import BadEvent, Journal
 
 
@@ -134,4 +134,4 @@ def test_they_survive_reopening(path):
     with Journal.open(path) as journal:
         journal.submit_snapshot("s", 3, [1, 2]).result(20)
     with Journal.open(path) as journal:
-        assert journal.load_snapshot("s").state == [1, 2]
+        assert there(journal.load_snapshot("s")).state == [1, 2]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.storage.conftest import TIMEOUT, events
+from tests.storage.conftest import TIMEOUT, events, there
 from understudy.storage import (
     Append,
     BadEvent,
@@ -100,7 +100,7 @@ def test_a_value_that_is_no_plain_data_is_refused_before_anything_happens(journa
         ),
         Write(appends=[Append("s", events(1))], puts=[Put("b", "x" * 500, 1)]),
         Write(appends=[Append("s", events(1))], puts=[Put("b\0", "x", 1)]),
-        Write(appends=[Append("s", events(1))], deletes=[Delete("b", 7)]),
+        Write(appends=[Append("s", events(1))], deletes=[Delete("b", 7)]),  # type: ignore[arg-type]  # no text
         Write(appends=[Append("s", events(1))], effects=[NewEffect("", 1, "k")]),
         Write(appends=[Append("s", events(1))], effects=[NewEffect("c", 1, "")]),
     ):
@@ -199,7 +199,7 @@ def test_what_a_dead_process_was_executing_is_pending_at_the_next_opening(path, 
         journal.outbox.complete(ids[1])
     with Journal.open(path, clock=clock) as journal:
         assert [e.id for e in journal.outbox.pending("web")] == [ids[0], ids[2]]
-        assert journal.outbox.get(ids[0]).attempts == 1
+        assert there(journal.outbox.get(ids[0])).attempts == 1
         assert journal.outbox.counts()["pending"] == 2
 
 
@@ -421,7 +421,7 @@ def test_everything_survives_reopening(path, clock):
     with Journal.open(path, clock=clock) as journal:
         assert journal.state.get("bucket", "k") == {"v": 1}
         assert journal.cursors.get("reader") == 3
-        assert journal.ledger.get("scope", "k").status == "done"
+        assert there(journal.ledger.get("scope", "k")).status == "done"
         assert journal.outbox.list()[0].dedupe_key == "k"
         assert journal.generation == 2
 
