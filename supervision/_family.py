@@ -312,8 +312,13 @@ class Family:
         self.realm.families.pop(ref, None)
         if child.state is STOPPING:
             self._down(child, Exit.Failed(cause))
+            return
+        child.failed(cause)
+        again = child.state is RESTARTING and child.starter is None
+        if again and getattr(cause, "us_permanent", False):
+            # The next start would fail for the same reason: none is tried.
+            self._fallen(child, exit_reason(cause), Directive.STOP, free=False)
         else:
-            child.failed(cause)
             self._unstarted(child, cause)
 
     def _hung(self, ref: ActorRef[Any], incarnation: int, failure: Failure, free: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import understudy as us
+import understudy.testing
 from tests.persistent.conftest import WAIT, Account, Deposited, SnapshotAccount
 from understudy.storage import CommitFuture, Write
 
@@ -463,18 +465,52 @@ def test_a_recovery_that_fails_at_a_restart_ends_the_actor_without_a_hot_loop(
             super().__init__()
             starts.append(1)
 
-    ended = threading.Event()
+    ended: queue.Queue[us.ActorStopped] = queue.Queue()
     ref = spawn(system, Counts)
     ref.proxy().deposit(1).get(timeout=WAIT)
     system.events.subscribe(
-        lambda event: ended.set() if event.ref == ref else None, us.ActorStopped
+        lambda event: ended.put(event) if event.ref == ref else None, us.ActorStopped
     )
     system.journal.append("account:ada", [us.NewEvent("tests.account.deposited", {"amount": []})])
     with pytest.raises(RuntimeError):
         ref.proxy().deposit_then_fail(1).get(timeout=WAIT)
-    assert ended.wait(WAIT)
+    cause = ended.get(timeout=WAIT).reason.cause
+    assert isinstance(cause, us.RecoveryFailed)
+    assert cause.seq == 2
     assert not ref.is_alive()
-    assert len(starts) <= 5
+    assert len(starts) == 2
+
+
+@pytest.mark.conformance(134)
+@pytest.mark.parametrize("strategy", [us.OneForOne, us.OneForAll])
+def test_a_supervisor_goes_on_without_the_child_whose_history_cannot_be_read(
+    system: us.ActorSystem, strategy: type[us.OneForOne | us.OneForAll]
+) -> None:
+    down = threading.Event()
+
+    class Bank(us.Supervisor):
+        def children(self) -> list[us.ChildSpec]:
+            return [
+                us.ChildSpec("ada", Account, persistence_id="account:ada"),
+                us.ChildSpec("bob", Account, persistence_id="account:bob"),
+            ]
+
+    Bank.strategy = strategy(intensity=1, period=60.0)
+    admin = system.spawn(Bank, name="bank").proxy()
+    ada = system.lookup("/user/bank/ada")
+    assert ada is not None
+    ada.proxy().deposit(1).get(timeout=WAIT)
+    system.events.subscribe(lambda event: down.set() if event.ref == ada else None, us.ActorStopped)
+    system.journal.append("account:ada", [us.NewEvent("tests.account.deposited", {"amount": []})])
+    with pytest.raises(RuntimeError):
+        ada.proxy().deposit_then_fail(1).get(timeout=WAIT)
+    assert down.wait(WAIT)
+    states = {c.id: c.state for c in admin.which_children().get(timeout=WAIT)}
+    assert states["ada"] is us.ChildState.STOPPED
+    understudy.testing.settle(system, timeout=WAIT)
+    bob = system.lookup("/user/bank/bob")
+    assert bob is not None
+    assert bob.proxy().deposit(2).get(timeout=WAIT) == 2
 
 
 @pytest.mark.conformance(137)
