@@ -226,6 +226,11 @@ class JournalHandle:
             old.last.wait()
         return new
 
+    def owner(self, persistence_id: str) -> Any:
+        """The living actor that has claimed a history; None if nobody has."""
+        writer = self._writers.get(persistence_id)
+        return writer.owner if writer is not None and writer.owner.is_alive() else None
+
     def _prune(self) -> None:
         """Forget the writers of dead actors, now and then: amortised over the claims."""
         if len(self._writers) < self._prune_at:

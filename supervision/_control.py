@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from understudy.supervision._control_journal import journal_ops
 from understudy.supervision._control_socket import SOCKET_NAME, ControlSocket
 from understudy.supervision._looks import all_stacks
 from understudy.supervision._tree import SHOWN, tree_data
@@ -37,6 +38,7 @@ def control_socket(system: ActorSystem, data_dir: Path) -> ControlSocket:
             "stacks": lambda _: all_stacks(system),
             "health": lambda _: system.health.report().as_dict(),
             "stop": stop,
+            **journal_ops(system),
         },
         spawn_thread=system.runtime.spawn_thread,
     )

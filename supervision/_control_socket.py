@@ -39,8 +39,9 @@ log = logging.getLogger("understudy.control")
 SOCKET_NAME = "control.sock"
 PROTOCOL = 1
 
-# A request is a word and a few options. A reply may hold the tree of a hundred thousand actors.
-MAX_REQUEST = 64 * 1024
+# A request is a word and a few options, or a piece of an export. A reply may hold the tree of a
+# hundred thousand actors.
+MAX_REQUEST = 16 * 1024 * 1024
 MAX_REPLY = 256 * 1024 * 1024
 # The owner's own tool is on the other side; whoever takes longer is stuck, and others wait.
 PEER_SECONDS = 5.0

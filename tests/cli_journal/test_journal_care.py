@@ -251,9 +251,9 @@ def test_old_archives_are_removed(run, journal):
     "arguments",
     [["prune", "--older-than", "1d"], ["import", "events.jsonl"]],
 )
-def test_what_changes_the_journal_is_refused_beside_a_running_system(
+def test_what_changes_the_journal_is_refused_where_its_owner_cannot_be_asked(
     run, journal, tmp_path, arguments
 ):
     (tmp_path / "events.jsonl").touch()
-    with pytest.raises(JournalBusy, match="stop the system first"):
+    with pytest.raises(JournalBusy, match="stop it first"):
         run(*arguments)

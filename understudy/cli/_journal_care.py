@@ -20,19 +20,21 @@ from understudy.cli._journal_open import (
     Topics,
     Types,
     Until,
+    changing,
     known,
     reading,
     times,
-    writing,
 )
 from understudy.cli._moments import duration
 from understudy.cli._output import print_facts, print_json, print_table, size
 from understudy.cli._progress import progress
+from understudy.storage import Journal
 from understudy.storage._transfer import to_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from understudy.cli._journal_live import LiveJournal
     from understudy.cli._progress import Tell
 
 #: Lines between two looks at the progress bar.
@@ -114,8 +116,8 @@ def import_(
     """Read an export in: events keep their stream, seq, id and time.
 
     Events that are there already are passed over, so that an import which was cut short can
-    be run again. Stop the system first: it has the journal for itself. Where there is no journal
-    yet, one is made.
+    be run again. A running system takes them in itself, but not into the history of an actor
+    that is alive. Where there is no journal yet, one is made.
     """
     with contextlib.ExitStack() as stack:
         file: IO[str]
@@ -124,7 +126,9 @@ def import_(
         else:
             file = stack.enter_context(source.open(encoding="utf-8"))
             total = source.stat().st_size
-        journal = stack.enter_context(writing(data_dir, make=True))
+        journal = changing(data_dir, make=True)
+        if isinstance(journal, Journal):
+            stack.enter_context(journal)
         tell = stack.enter_context(progress())
         new = journal.import_(_counted(file, tell, total))
     if as_json:
@@ -256,7 +260,7 @@ def prune(
 
     What somebody still needs stays, and is named: events behind the newest snapshot of their
     stream, of streams with unfinished effects, and those that a durable subscription has
-    not acknowledged. Stop the system first: it has the journal for itself.
+    not acknowledged. A running system does it itself, and goes on meanwhile.
     """
     if older_than is None and keep_events is None and keep_size is None:
         raise typer.BadParameter("say what to drop: --older-than, --keep-events or --keep-size")
@@ -266,36 +270,44 @@ def prune(
         raise typer.BadParameter("what is beyond a stream's own limits is dropped, not archived")
     age = None if older_than is None else duration(older_than).total_seconds()
     amount = None if keep_size is None else byte_count(keep_size)
-    with writing(data_dir) as journal:
+    with reading(data_dir) as found:
         if stream is not None:
-            known(journal, stream)
-        lost = force or not archived or stream is not None
-        if lost and not yes and sys.stdin.isatty():
-            typer.confirm("Events will be lost for good. Go on?", abort=True)
-        report = journal.retain(
-            max_age=age,
-            max_events=keep_events,
-            max_bytes=amount,
-            stream=stream,
-            archive=(archive_to or True) if archived else False,
-            force=force,
-        )
+            known(found, stream)
+    lost = force or not archived or stream is not None
+    if lost and not yes and sys.stdin.isatty():
+        typer.confirm("Events will be lost for good. Go on?", abort=True)
+    archive = (True if archive_to is None else str(archive_to.absolute())) if archived else False
+    report = _prune(
+        changing(data_dir),
+        max_age=age,
+        max_events=keep_events,
+        max_bytes=amount,
+        stream=stream,
+        archive=archive,
+        force=force,
+    )
     if as_json:
-        print_json(
-            {
-                "dropped_events": report.dropped_events,
-                "dropped_segments": report.dropped_segments,
-                "archives": [str(one.path) for one in report.archives],
-                "kept_events": report.kept_events,
-                "kept_because": report.kept_because,
-            }
-        )
+        print_json(report)
         return
     print_facts(
         [
-            ("dropped", f"{report.dropped_events:,} events"),
-            *(("archived in", one.path) for one in report.archives),
-            ("kept", f"{report.kept_events:,} events that were due"),
-            *((f"  {name}", reason) for name, reason in report.kept_because.items()),
+            ("dropped", f"{report['dropped_events']:,} events"),
+            *(("archived in", path) for path in report["archives"]),
+            ("kept", f"{report['kept_events']:,} events that were due"),
+            *((f"  {name}", reason) for name, reason in report["kept_because"].items()),
         ]
     )
+
+
+def _prune(journal: Journal | LiveJournal, **wanted: Any) -> dict[str, Any]:
+    if not isinstance(journal, Journal):
+        return journal.prune(**wanted)
+    with journal:
+        report = journal.retain(**wanted)
+    return {
+        "dropped_events": report.dropped_events,
+        "dropped_segments": report.dropped_segments,
+        "archives": [str(one.path) for one in report.archives],
+        "kept_events": report.kept_events,
+        "kept_because": report.kept_because,
+    }

@@ -15,6 +15,8 @@ from understudy.storage import Journal, JournalLocked, UnderstudyError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from understudy.cli._journal_live import LiveJournal
+
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -68,7 +70,7 @@ class JournalBusy(UnderstudyError):
         self.path = path
         self.owner = owner
         super().__init__(
-            f"journal {path} is in use by {owner}; this command changes it: stop the system "
+            f"journal {path} is in use by {owner}, which cannot be asked to change it: stop it "
             "first (reading commands, export, backup and verify work beside it)"
         )
 
@@ -107,15 +109,12 @@ def reading(data_dir: Path | None) -> Journal:
     return Journal.open(journal_path(data_dir), readonly=True)
 
 
-def writing(data_dir: Path | None, *, make: bool = False) -> Journal:
-    """The journal for writing; refused while a system has it open.
+def changing(data_dir: Path | None, *, make: bool = False) -> Journal | LiveJournal:
+    """The journal for writing, or, while a system has it open, that system.
 
     Args:
         data_dir: as given on the command line.
         make: whether to begin a journal where there is none.
-
-    Raises:
-        JournalBusy: a system is running on it.
     """
     try:
         path = journal_path(data_dir)
@@ -126,7 +125,10 @@ def writing(data_dir: Path | None, *, make: bool = False) -> Journal:
     try:
         return Journal.open(path)
     except JournalLocked as error:
-        raise JournalBusy(path, error.owner) from None
+        busy = JournalBusy(path, error.owner)
+    from understudy.cli._journal_live import LiveJournal
+
+    return LiveJournal(path.parent if path.name == "journal" else path, busy)
 
 
 def known(journal: Journal, stream: str) -> str:
