@@ -63,9 +63,9 @@ class Reader(us.Actor):
 class Library(us.Actor):
     """A coroutine as a handler: it runs on an event loop, and waiting costs no thread."""
 
-    async def on_receive(self, title: str) -> str:
+    async def on_receive(self, message: str) -> str:
         await asyncio.sleep(0)
-        return DOCUMENTS[title]
+        return DOCUMENTS[message]
 
 
 def main() -> None:

@@ -22,22 +22,22 @@ class Store(us.Actor):
         super().__init__()
         self._lines: list[str] = []
 
-    def on_receive(self, line: str) -> int:
-        if line == "fall":
+    def on_receive(self, message: str) -> int:
+        if message == "fall":
             raise OSError("the disk went away")
-        self._lines.append(line)
+        self._lines.append(message)
         return len(self._lines)
 
 
 class Room(us.Actor):
     """Says what is said; jokes are not its strength."""
 
-    def on_receive(self, line: str) -> str:
-        if line == "joke":
+    def on_receive(self, message: str) -> str:
+        if message == "joke":
             raise ValueError("did not get it")
-        if line == "fall":
+        if message == "fall":
             raise RuntimeError("the ceiling came down")
-        return f"said: {line}"
+        return f"said: {message}"
 
 
 class Chat(us.Supervisor):
