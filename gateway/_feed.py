@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 # Seconds between two looks for a frame that must be in the journal, and how many looks: a frame
 # that retention has taken meanwhile never comes.
@@ -97,7 +97,7 @@ class Feed:
             lagging, self._lagging = self._lagging, False
             return frames, lagging
 
-    async def frames(self) -> AsyncIterator[Frame]:
+    async def frames(self) -> AsyncGenerator[Frame, None]:
         """The frames behind `after`, each once, in order, until `close`."""
         while True:
             await self._wake.wait()
@@ -116,7 +116,7 @@ class Feed:
                 async for older in self._read_pages():
                     yield older
 
-    async def _read_pages(self) -> AsyncIterator[Frame]:
+    async def _read_pages(self) -> AsyncGenerator[Frame, None]:
         patience = LOOKS
         while not self._closed:
             page = await self._page(self.sent, self._capacity)
