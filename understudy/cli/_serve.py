@@ -14,7 +14,7 @@ import traceback
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -272,8 +272,7 @@ def assemble(target: str, found: Any, settings: Config) -> ASGIApp:
             f"it is a {type(found).__name__}; an ASGI application, a SessionHost or a function "
             "that makes one was expected",
         )
-    application: ASGIApp = found
-    return application
+    return cast("ASGIApp", found)
 
 
 class Census:

@@ -79,7 +79,10 @@ def system(clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[Actor
 
     def keep(event: Any) -> None:
         with lock:
-            (letters if isinstance(event, DeadLetter) else failures).append(event)
+            if isinstance(event, DeadLetter):
+                letters.append(event)
+            else:
+                failures.append(event)
 
     made = ActorSystem(request.node.name[:40].strip("[]") or "test", clock=clock)
     subscription = made.events.subscribe(keep, DeadLetter, ActorFailed)
