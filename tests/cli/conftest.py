@@ -12,6 +12,7 @@ import threading
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,10 +87,12 @@ class Running:
             reader.start()
 
     def _read_out(self) -> None:
+        assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.put(line.rstrip("\n"))
 
     def _read_err(self) -> None:
+        assert self.process.stderr is not None
         for line in self.process.stderr:
             self.errors.append(line)
 
@@ -106,10 +109,11 @@ class Running:
         assert "serving" in line, line
         return line.rpartition(" ")[2]
 
-    def get(self, path: str) -> dict:
+    def get(self, path: str) -> dict[str, Any]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(self.where + path, timeout=SECONDS) as answer:
-            return json.load(answer)
+            found: dict[str, Any] = json.load(answer)
+            return found
 
     def ready(self) -> Running:
         self.where = self.address()
@@ -149,5 +153,6 @@ def serve(office: Path):
         with suppress(ProcessLookupError):
             os.killpg(server.process.pid, signal.SIGKILL)
         server.wait()
-        server.process.stdout.close()
-        server.process.stderr.close()
+        for pipe in (server.process.stdout, server.process.stderr):
+            assert pipe is not None
+            pipe.close()

@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from understudy.supervision._control_socket import (

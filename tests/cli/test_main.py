@@ -92,7 +92,7 @@ def test_the_innermost_error_of_ours_speaks_for_those_around_it() -> None:
     middle = RuntimeError("start failed")
     middle.__cause__ = inner
     outer = UnderstudyError("system demo failed to start")
-    outer.cause = middle
+    outer.cause = middle  # type: ignore[attr-defined]  # as StartFailed has it
     assert explain(outer) == "the journal in 'x' is locked"
 
 

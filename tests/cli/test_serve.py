@@ -70,6 +70,7 @@ def test_a_signal_stops_in_order_while_an_answer_is_being_streamed(serve, number
         with pytest.raises(ConnectionClosed) as closed:
             while True:
                 frames.append(json.loads(client.recv(20)))
+        assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
     assert server.wait() == 0
     assert [frame["seq"] for frame in frames] == list(range(1, len(frames) + 1))

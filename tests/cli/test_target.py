@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from starlette.applications import Starlette
 
 import understudy as us
 from understudy.actors import Config
@@ -99,7 +100,9 @@ def test_an_application_is_served_as_it_is_and_a_host_gets_a_gateway() -> None:
     assert assemble("x:app", lambda: asgi, Config()) is asgi
     with ActorSystem("hosting") as system:
         host = SessionHost(system, agents={})
-        assert assemble("x:app", host, Config()).state.gateway.host is host
+        made = assemble("x:app", host, Config())
+        assert isinstance(made, Starlette)
+        assert made.state.gateway.host is host
 
 
 def test_one_system_is_made_for_all_parameters_that_want_one(tmp_path) -> None:

@@ -166,6 +166,7 @@ def test_watching_goes_on_until_the_system_has_gone(serve, office) -> None:
         cwd=office,
         env=environment(),
     )
+    assert watching.stdout is not None
     seen = [json.loads(watching.stdout.readline()) for _ in range(3)]
     assert {picture["pid"] for picture in seen} == {server.process.pid}
     server.signal(signal.SIGTERM)

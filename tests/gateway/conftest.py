@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -75,8 +77,9 @@ class Client:
             type="user_message", text=text, **({"message_id": message_id} if message_id else {})
         )
 
-    def receive(self) -> dict:
-        return json.loads(self.socket.recv(timeout=SECONDS))
+    def receive(self) -> dict[str, Any]:
+        frame: dict[str, Any] = json.loads(self.socket.recv(timeout=SECONDS))
+        return frame
 
     def turn(self) -> list[dict]:
         """The frames up to and with the one that closes a turn."""
@@ -156,5 +159,5 @@ def serve(host):
 
 
 @pytest.fixture
-def door(serve) -> Door:
+def door(serve: Callable[[], Door]) -> Door:
     return serve()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
+from typing import Any
 
 import pytest
 
@@ -15,15 +17,15 @@ class Wire:
     """The server's side of one connection, as ASGI shows it."""
 
     def __init__(self) -> None:
-        self.sent: list[dict] = []
-        self.inbox: asyncio.Queue = asyncio.Queue()
+        self.sent: list[MutableMapping[str, Any]] = []
+        self.inbox: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
         self.writable = asyncio.Event()
         self.writable.set()
 
-    async def receive(self) -> dict:
+    async def receive(self) -> MutableMapping[str, Any]:
         return await self.inbox.get()
 
-    async def send(self, message: dict) -> None:
+    async def send(self, message: MutableMapping[str, Any]) -> None:
         await self.writable.wait()
         self.sent.append(message)
 
@@ -120,11 +122,13 @@ async def test_a_send_after_the_drain_is_an_os_error_as_asgi_asks() -> None:
 
 
 async def test_a_request_finds_the_event_that_ends_it() -> None:
-    seen: list[asyncio.Event | None] = []
+    seen: list[asyncio.Event] = []
 
     async def waits(scope, receive, send) -> None:
-        seen.append(stopping(scope))
-        await seen[0].wait()
+        ends = stopping(scope)
+        assert ends is not None
+        seen.append(ends)
+        await ends.wait()
 
     drain = Drain(waits)
     wire = Wire()

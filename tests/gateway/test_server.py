@@ -132,6 +132,9 @@ def test_the_systems_behind_mounts_and_middleware_are_found_once(host, system) -
         def __init__(self, app) -> None:
             self.app = app
 
+        async def __call__(self, scope, receive, send) -> None:
+            await self.app(scope, receive, send)
+
     site = Wrapped(Starlette(routes=[Mount("/a", gateway), Mount("/b", Wrapped(gateway))]))
     assert systems_of(site) == [system]
     assert systems_of(hello) == []

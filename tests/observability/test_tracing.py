@@ -54,7 +54,7 @@ def test_without_a_parent_there_is_no_trace() -> None:
 
 
 def test_a_tracestate_that_is_no_text_is_left_out() -> None:
-    assert trace_ids(extract_trace({"traceparent": PARENT, "tracestate": 5})) == (TRACE, SPAN)
+    assert trace_ids(extract_trace({"traceparent": PARENT, "tracestate": 5})) == (TRACE, SPAN)  # type: ignore[dict-item]
 
 
 def test_a_block_runs_inside_the_trace_and_leaves_it() -> None:
@@ -102,6 +102,7 @@ def test_a_trace_set_in_one_actor_is_found_by_those_it_sends_to() -> None:
 
     class Second(Actor):
         def on_receive(self, message):
+            assert self.context.message is not None
             with use_trace(self.context.message.trace):
                 seen.put(trace_ids())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, cast
 
 from understudy.actors import Actor, Ignore
 from understudy.supervision import ChildSpec, DynamicSupervisor, Supervisor
@@ -20,9 +20,9 @@ class Probe(Actor):
         self.count = 0
 
     def on_start(self) -> None:
-        error = self.options.get("start_error")
-        if callable(error) and not isinstance(error, type):
-            error = error()
+        given: Any = self.options.get("start_error")
+        made = callable(given) and not isinstance(given, type)
+        error = cast("BaseException | None", given() if made else given)
         if error is not None:
             self.log(f"{self.name} fails")
             raise error

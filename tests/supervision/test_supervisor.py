@@ -258,6 +258,7 @@ def test_no_message_is_handled_between_a_failure_and_the_decision(
 
 def wait_for_state(sup: Any, id: str, state: ChildState) -> None:
     """Ask the supervisor until a child is in a state; each ask is a barrier of its own."""
+    infos: dict[str, Any] = {}
     for _ in range(10_000):
         infos = {info.id: info for info in sup.proxy().which_children().get()}
         if id in infos and infos[id].state is state:

@@ -22,6 +22,7 @@ from understudy.actors import (
     Exit,
     Props,
     Restart,
+    RetentionConfig,
     StartFailed,
     SystemStopped,
 )
@@ -514,7 +515,7 @@ def test_the_retention_keeper_makes_a_round_an_hour(
 
 
 def test_the_retention_keeper_keeps_to_the_configuration(clock: ManualClock) -> None:
-    config = Config(retention={"max_events": 10, "interval": 60.0, "archive": False})
+    config = Config(retention=RetentionConfig(max_events=10, interval=60.0, archive=False))
     with ActorSystem("shop", clock=clock, config=config) as system:
         for _ in range(5):
             system.journal.append("s", [event("hello")] * 5)

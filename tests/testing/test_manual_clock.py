@@ -34,7 +34,8 @@ def test_a_callback_sees_its_own_moment_not_the_end_of_the_advance() -> None:
 
 
 def test_callbacks_of_one_moment_run_in_the_order_of_their_registration() -> None:
-    clock, seen = ManualClock(), []
+    clock = ManualClock()
+    seen: list[int] = []
     for number in range(5):
         clock.call_at(1.0, functools.partial(seen.append, number))
     clock.advance(1.0)
