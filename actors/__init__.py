@@ -68,6 +68,7 @@ from understudy.actors._ref import ActorRef
 from understudy.actors._registry import ActorRegistry
 from understudy.actors._running import Running
 from understudy.actors._runtime import Runtime, RuntimeStatistics, Starving, on_new_runtime
+from understudy.actors._silence import StoreSilent
 from understudy.actors._strand import Unwind
 from understudy.actors._time_travel import fork, replay
 from understudy.actors._timers import Timer
@@ -142,6 +143,7 @@ __all__ = [
     "Stamp",
     "StartFailed",
     "Starving",
+    "StoreSilent",
     "Subscription",
     "SystemClock",
     "SystemStopped",

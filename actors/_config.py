@@ -107,10 +107,13 @@ class PersistenceConfig:
 
     replay_batch: events read at once in a recovery.
     concurrent_recoveries: how many actors may recover at the same time.
+    silence_timeout: seconds without an answer of the journal after which a recovery fails; the
+        whole replay may take longer.
     """
 
     replay_batch: int = _positive(1000)
     concurrent_recoveries: int = _positive(50)
+    silence_timeout: float = _positive(30.0)
 
 
 @dataclass(frozen=True)

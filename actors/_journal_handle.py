@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,7 +12,7 @@ from understudy.storage._errors import JournalClosed, UnderstudyError
 from understudy.storage._future import CommitFuture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from understudy.storage import Journal, NewEvent, Write
 
@@ -85,6 +86,7 @@ class JournalHandle:
         self._writers: dict[str, Writer] = {}
         self._prune_at = 1000
         self._epochs = itertools.count(1)
+        self._slots: threading.BoundedSemaphore | None = None
 
     @property
     def attached(self) -> bool:
@@ -202,11 +204,22 @@ class JournalHandle:
                 return self._journal
         raise JournalClosed("journal of the system", f"it was not back within {timeout} s")
 
-    def claim(self, persistence_id: str, owner: Any) -> Writer:
+    def claim(
+        self,
+        persistence_id: str,
+        owner: Any,
+        *,
+        wait: Callable[[CommitFuture[Any]], object] = CommitFuture.wait,
+    ) -> Writer:
         """Make `owner` the one writer of a history; what an earlier incarnation held is revoked.
 
         Blocks until the writes of the earlier incarnation are settled, so that a replay that
         follows sees them.
+
+        Args:
+            persistence_id: The history.
+            owner: The ref of the claimant.
+            wait: How to wait for a write that is not settled; optional.
 
         Raises:
             PersistenceIdInUse: Another living actor has claimed it.
@@ -222,9 +235,19 @@ class JournalHandle:
             epoch = (generation << 32) | next(self._epochs)
             new = self._writers[persistence_id] = Writer(epoch, owner, old.last if old else None)
             self._prune()
-        if old is not None and old.last is not None:
-            old.last.wait()
+        if old is not None and old.last is not None and not old.last.done():
+            wait(old.last)
         return new
+
+    @contextlib.contextmanager
+    def recovery_slot(self, places: int) -> Iterator[None]:
+        """Wait for one of the `places` in which recoveries from this journal may run."""
+        slots = self._slots
+        if slots is None:
+            with self._back:
+                slots = self._slots = self._slots or threading.BoundedSemaphore(places)
+        with slots:
+            yield
 
     def owner(self, persistence_id: str) -> Any:
         """The living actor that has claimed a history; None if nobody has."""

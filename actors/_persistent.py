@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pykka.messages import ProxyCall
 
 from understudy.actors._actor import Actor
+from understudy.actors._config import Config
 from understudy.actors._errors import ActorDeadError, Fenced
 from understudy.actors._gate import Gate
 from understudy.actors._handle import FAIL
-from understudy.actors._recovery import Recovered, encode_state, recover, slot
+from understudy.actors._recovery import Recovered, RecoveryFailed, encode_state, recover
+from understudy.actors._silence import Patience, StoreSilent, at_once
 from understudy.storage._errors import UnderstudyError
 from understudy.storage._typed import EventRegistry, registry
 from understudy.storage._write import Append, NewEffect, Write
@@ -242,18 +244,39 @@ class PersistentActor(Actor):
             raise NotPersistable(type(self), "snapshot_every needs snapshot() and restore()")
         self._us_journal = journal
         self._us_own_incarnation = self.actor_ref._us_incarnation
-        with slot():
-            self._us_writer = journal.claim(self.persistence_id, self.actor_ref)
-            self._us_recovering = True
-            try:
-                self._us_recovered = recover(
-                    self, self.persistence_id, journal, self.event_registry
-                )
-            finally:
-                self._us_recovering = False
-        self._us_seq = self._us_recovered.last_seq
-        self._us_snapshot_seq = self._us_recovered.snapshot_seq
+        settings = (runtime.config or Config()).persistence
+        patience = Patience(
+            runtime.clock,
+            settings.silence_timeout,
+            runtime.spawn_thread,
+            f"{runtime.name}-recovery",
+        )
+        try:
+            with journal.recovery_slot(settings.concurrent_recoveries):
+                recovered = self._us_replay(journal, patience, settings.replay_batch)
+        except StoreSilent as error:
+            raise RecoveryFailed(self.persistence_id, 0, None, error) from error
+        finally:
+            patience.close()
+        self._us_recovered = recovered
+        self._us_seq = recovered.last_seq
+        self._us_snapshot_seq = recovered.snapshot_seq
         self.on_recovered()
+
+    def _us_replay(self, journal: JournalHandle, patience: Patience, batch: int) -> Recovered:
+        name = self.persistence_id
+        if not journal.attached:
+            patience.ask("to be opened again", journal.current)
+        self._us_writer = journal.claim(
+            name, self.actor_ref, wait=lambda last: patience.ask("the last write", last.wait)
+        )
+        # Of a stream that never was there is nothing to wait for: it costs no thread.
+        ask = patience.ask if journal.last_seq(name) else at_once
+        self._us_recovering = True
+        try:
+            return recover(self, name, journal, self.event_registry, batch=batch, ask=ask)
+        finally:
+            self._us_recovering = False
 
     def _us_step_begin(self) -> None:
         self._us_step = _Step()

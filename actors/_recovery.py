@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 import logging
-import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from understudy.actors._silence import StoreSilent, at_once
 from understudy.storage._codec_errors import EventDecodeError
 from understudy.storage._errors import CorruptRecord, StorageError, UnderstudyError
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from understudy.actors._journal_handle import AnyJournal
+    from understudy.storage import Record
     from understudy.storage._typed import EventRegistry
 
 log = logging.getLogger("understudy.actors")
 
 #: Events read and applied at a time: the bound on memory of any replay (Pekko's replay-batch-size).
 BATCH = 1000
-#: Recoveries at the same time in one process (Akka's max-concurrent-recoveries).
-CONCURRENT = 50
 
 # In a snapshot of plain data this key would be the whole of it: nobody's data looks like that.
 _TYPED = "us:typed"
-
-_slots = threading.BoundedSemaphore(CONCURRENT)
 
 
 class RecoveryFailed(UnderstudyError):
     """A history could not be turned into a state; the actor does not run.
 
-    It is not restarted for it: the same history would fail again.
+    It is not restarted for it: the same history would fail again. A silent store may speak again:
+    that failure is judged like any other.
 
     Attributes:
         persistence_id: The history.
-        seq: The event that failed; 0 where it was none.
+        seq: The event that failed; where it was none, the last one applied.
         event_type: Its name on disk; None where it was no event.
         cause: What was raised.
     """
-
-    us_permanent = True  # supervisors stop the actor at once
 
     def __init__(
         self, persistence_id: str, seq: int, event_type: str | None, cause: BaseException
@@ -52,11 +48,13 @@ class RecoveryFailed(UnderstudyError):
         self.seq = seq
         self.event_type = event_type
         self.cause = cause
+        # Supervisors stop the actor at once, instead of trying again.
+        self.us_permanent = not isinstance(cause, StoreSilent)
         what = f"event {seq} ({event_type!r})" if event_type is not None else f"seq {seq}"
-        super().__init__(
-            f"recovery of {persistence_id!r} stopped at {what}: {type(cause).__name__}: {cause}; "
-            "mend apply() or add an upcaster, then start the actor again"
-        )
+        text = f"recovery of {persistence_id!r} stopped at {what}: {type(cause).__name__}: {cause}"
+        if self.us_permanent:
+            text += "; mend apply() or add an upcaster, then start the actor again"
+        super().__init__(text)
         self.__cause__ = cause
 
 
@@ -125,13 +123,6 @@ def decode_state(registry: EventRegistry, data: Any) -> Any:
     return states[0]
 
 
-@contextlib.contextmanager
-def slot() -> Iterator[None]:
-    """Wait for one of the places in which recoveries may run."""
-    with _slots:
-        yield
-
-
 def recover(
     target: Recoverable,
     persistence_id: str,
@@ -140,8 +131,12 @@ def recover(
     *,
     until: int | dt.datetime | None = None,
     snapshots: bool = True,
+    batch: int = BATCH,
+    ask: Callable[[str, Callable[[], Any]], Any] = at_once,
 ) -> Recovered:
     """Bring `target` from empty to the state of `persistence_id`, on this thread.
+
+    A stream that was deleted begins anew after its deletion; its numbers go on.
 
     Args:
         target: A fresh instance.
@@ -150,50 +145,75 @@ def recover(
         registry: What the stored names mean.
         until: The last seq to take, or an aware time before which; optional, and if absent all.
         snapshots: Whether to begin with a snapshot; optional, and if absent yes.
+        batch: Events read and held at a time; optional.
+        ask: How the journal is asked, given what for and the call; optional, and if absent on this
+            thread.
 
     Raises:
-        RecoveryFailed: An event could not be decoded or applied, or the history has a hole.
+        RecoveryFailed: An event could not be decoded or applied, the history has a hole, or the
+            journal went silent.
     """
-    after = 0
+    origin = journal.deleted_seq(persistence_id)
+    after = origin
     skipped: list[tuple[int, str]] = []
     by_seq = until if isinstance(until, int) else None
-    # A snapshot knows no times of events: travel in time replays in full.
-    if snapshots and (until is None or by_seq is not None):
-        after, skipped = _restore(target, persistence_id, journal, registry, by_seq)
-    start = after
-    count = 0
-    options: dict[str, Any] = {"until_seq": by_seq}
-    if until is not None and by_seq is None:
-        options["until"] = until
-    head = journal.last_seq(persistence_id)
-    while True:
-        batch = list(journal.read(persistence_id, after=after, limit=BATCH, **options))
-        for record in batch:
-            if record.seq != after + 1:
-                raise RecoveryFailed(
-                    persistence_id,
-                    record.seq,
-                    record.type,
-                    MissingEvents(persistence_id, after + 1, record.seq),
-                )
-            try:
-                for event in registry.decode(record.type, record.version, record.payload):
-                    target.apply(event)
-            except Exception as error:
-                raise RecoveryFailed(persistence_id, record.seq, record.type, error) from error
-            after = record.seq
-        count += len(batch)
-        if len(batch) < BATCH:
-            break
+    try:
+        # A snapshot knows no times of events: travel in time replays in full.
+        if snapshots and (until is None or by_seq is not None):
+            found, skipped = _restore(
+                target, persistence_id, journal, registry, by_seq, origin, ask
+            )
+            after = max(found, origin)
+        start = after
+        options: dict[str, Any] = {"until_seq": by_seq}
+        if until is not None and by_seq is None:
+            options["until"] = until
+        head = journal.last_seq(persistence_id)
+        while after < head:
+            records = ask(
+                f"{persistence_id!r} after seq {after}",
+                functools.partial(
+                    _page, journal, persistence_id, after=after, limit=batch, **options
+                ),
+            )
+            for record in records:
+                _take(target, persistence_id, registry, record, after + 1)
+                after = record.seq
+            if len(records) < batch:
+                break
+    except StoreSilent as error:
+        raise RecoveryFailed(persistence_id, after, None, error) from error
+    count = after - start
     if until is None and after < head:
-        # The newest events were truncated or deleted: numbering goes on where it was, and what
-        # they did is lost unless the snapshot has it.
-        if count or start:
+        # The newest events were truncated: numbering goes on where it was, and what they did is
+        # lost unless the snapshot has it.
+        if count or start > origin:
             raise RecoveryFailed(
                 persistence_id, head, None, MissingEvents(persistence_id, after + 1, head + 1)
             )
         after = head
-    return Recovered(after, start, count, tuple(skipped))
+    return Recovered(after, start if start > origin else 0, count, tuple(skipped))
+
+
+def _page(journal: AnyJournal, stream: str, **options: Any) -> list[Record]:
+    return list(journal.read(stream, **options))
+
+
+def _take(
+    target: Recoverable,
+    persistence_id: str,
+    registry: EventRegistry,
+    record: Record,
+    expected: int,
+) -> None:
+    if record.seq != expected:
+        missing = MissingEvents(persistence_id, expected, record.seq)
+        raise RecoveryFailed(persistence_id, record.seq, record.type, missing)
+    try:
+        for event in registry.decode(record.type, record.version, record.payload):
+            target.apply(event)
+    except Exception as error:
+        raise RecoveryFailed(persistence_id, record.seq, record.type, error) from error
 
 
 def _restore(
@@ -202,18 +222,26 @@ def _restore(
     journal: AnyJournal,
     registry: EventRegistry,
     max_seq: int | None,
+    origin: int,
+    ask: Callable[[str, Callable[[], Any]], Any],
 ) -> tuple[int, list[tuple[int, str]]]:
     skipped: list[tuple[int, str]] = []
     while True:
         try:
-            snapshot = journal.load_snapshot(persistence_id, max_seq=max_seq)
+            snapshot = ask(
+                f"a snapshot of {persistence_id!r}",
+                functools.partial(journal.load_snapshot, persistence_id, max_seq=max_seq),
+            )
+        except StoreSilent:
+            raise
         except StorageError as error:
             seq = error.seq if isinstance(error, CorruptRecord) else None
             if seq is None:
                 raise
             reason: BaseException = error
         else:
-            if snapshot is None:
+            # One of the time before the deletion came late: it is of what was deleted.
+            if snapshot is None or snapshot.seq <= origin:
                 return 0, skipped
             seq = snapshot.seq
             before = dict(vars(target))

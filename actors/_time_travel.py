@@ -85,8 +85,9 @@ def fork(
         WrongExpectedSeq: `target` has a history of its own.
         RecoveryFailed: The first events of `source` were truncated.
     """
+    origin = journal.deleted_seq(source)  # it began anew after its deletion: so does the copy
     options: dict[str, Any] = {"until_seq": until} if isinstance(until, int) else {"until": until}
-    after = 0
+    after = origin
     while True:
         batch = list(journal.read(source, after=after, limit=BATCH, **options))
         if batch and batch[0].seq != after + 1:
@@ -105,7 +106,7 @@ def fork(
                 )
                 for record in batch
             ]
-            journal.append(target, events, expected_seq=after)
+            journal.append(target, events, expected_seq=after - origin)
             after = batch[-1].seq
         if len(batch) < BATCH:
-            return after
+            return after - origin

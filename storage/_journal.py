@@ -451,6 +451,12 @@ class Journal(Upkeep):
         head = self._head(stream)
         return 1 if head is None else min(head.low, head.visible + 1)
 
+    def deleted_seq(self, stream: str) -> int:
+        """The last seq its last deletion hid, 0 where it never was deleted."""
+        self._check()
+        head = self._head(stream)
+        return 0 if head is None else head.deleted_at
+
     def _head(self, stream: str) -> Any:
         if self._reader.refresh is not None:
             self._reader.refresh()

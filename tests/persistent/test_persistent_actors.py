@@ -547,11 +547,10 @@ def test_a_restart_that_overtakes_a_replay_applies_no_event_twice(system: us.Act
 
 @pytest.mark.conformance(138)
 def test_recoveries_at_the_same_time_are_bounded(
-    system: us.ActorSystem, monkeypatch: pytest.MonkeyPatch
+    open_system: Callable[..., us.ActorSystem], data_dir: Path | None
 ) -> None:
-    from understudy.actors import _recovery
-
-    monkeypatch.setattr(_recovery, "_slots", threading.BoundedSemaphore(3))
+    config = us.Config(persistence={"concurrent_recoveries": 3})
+    system = open_system(config=config, data_dir=data_dir)
     lock = threading.Lock()
     now, most = 0, 0
 

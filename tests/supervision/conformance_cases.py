@@ -162,7 +162,6 @@ NO_COUNTERPART: dict[int, str] = {
     117: "No links: supervision binds fates downwards, watching informs in any direction.",
     118: "No links, so nothing to trap; a kill reaches watchers as `Exit.KILLED` (56, 57).",
     119: "No links; watching the dead gives a notice at once (111).",
-    136: "The journal is embedded: a replay reads memory-mapped pages and waits for nobody; a disk that hangs hangs the thread, which the failure detector reports.",
 }
 
 HEAD = """\

@@ -1,0 +1,213 @@
+"""What a recovery does where the store is silent, or its stream was deleted."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import understudy as us
+from tests.persistent.conftest import WAIT, Account, SnapshotAccount
+from understudy.testing import ManualClock
+
+
+def deposits(*amounts: Any) -> list[us.NewEvent]:
+    return [us.NewEvent("tests.account.deposited", {"amount": amount}) for amount in amounts]
+
+
+class Store:
+    """The journal of a system, which can be made slow or silent in its reads."""
+
+    def __init__(self, system: us.ActorSystem) -> None:
+        self.reads = 0
+        self.before: Callable[[int], object] = lambda n: None
+        real = system.journal.read
+
+        def read(*args: Any, **options: Any) -> Any:
+            self.reads += 1
+            self.before(self.reads)
+            return real(*args, **options)
+
+        vars(system.journal)["read"] = read
+
+
+class Attempt:
+    """A spawn on a thread of its own."""
+
+    def __init__(self, system: us.ActorSystem, cls: Any = Account) -> None:
+        self._outcome: queue.Queue[Any] = queue.Queue()
+
+        def run() -> None:
+            try:
+                self._outcome.put(system.spawn(cls, persistence_id="account:ada"))
+            except us.StartFailed as error:
+                self._outcome.put(error)
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def outcome(self) -> Any:
+        return self._outcome.get(timeout=WAIT)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def small(open_system: Callable[..., us.ActorSystem], clock: ManualClock) -> us.ActorSystem:
+    """A system that reads two events at a time."""
+    config = us.Config(persistence={"replay_batch": 2}, detector={"enabled": False})
+    system = open_system(clock=clock, config=config)
+    system.journal.append("account:ada", deposits(1, 2, 3, 4, 5))
+    return system
+
+
+@pytest.mark.conformance(136)
+def test_a_store_that_goes_silent_in_a_replay_fails_the_recovery(
+    small: us.ActorSystem, clock: ManualClock
+) -> None:
+    silent, speak = threading.Event(), threading.Event()
+    store = Store(small)
+
+    def go_silent(n: int) -> None:
+        if n == 2:
+            silent.set()
+            assert speak.wait(WAIT)
+
+    store.before = go_silent
+    attempt = Attempt(small)
+    assert silent.wait(WAIT)
+    clock.advance(30.0)
+    error = attempt.outcome()
+    speak.set()
+    assert isinstance(error, us.StartFailed)
+    failed = error.cause
+    assert isinstance(failed, us.RecoveryFailed)
+    assert (failed.persistence_id, failed.seq, failed.event_type) == ("account:ada", 2, None)
+    assert isinstance(failed.cause, us.StoreSilent)
+    assert failed.cause.timeout == 30.0
+    assert "after seq 2" in str(failed)
+    assert not failed.us_permanent
+    # the store speaks again: so does the actor
+    assert Attempt(small).outcome().proxy().get().get(timeout=WAIT) == 15
+
+
+@pytest.mark.conformance(136)
+def test_a_replay_may_take_longer_than_a_silence(small: us.ActorSystem, clock: ManualClock) -> None:
+    store = Store(small)
+    store.before = lambda n: clock.advance(25.0)
+    began = clock.monotonic()
+    assert Attempt(small).outcome().proxy().get().get(timeout=WAIT) == 15
+    assert store.reads == 3
+    assert clock.monotonic() - began == 75.0
+
+
+@pytest.mark.conformance(136)
+def test_a_recovery_that_met_silence_at_a_restart_is_tried_again(
+    small: us.ActorSystem, clock: ManualClock
+) -> None:
+    ref = Attempt(small).outcome()
+    silent, speak = threading.Event(), threading.Event()
+    store = Store(small)
+
+    def go_silent(n: int) -> None:
+        if n == 1:
+            silent.set()
+            assert speak.wait(WAIT)
+
+    store.before = go_silent
+    with pytest.raises(RuntimeError):
+        ref.proxy().deposit_then_fail(50).get(timeout=WAIT)
+    assert silent.wait(WAIT)
+    asked = ref.proxy().get()
+    clock.advance(30.0)
+    assert asked.get(timeout=WAIT) == 15
+    speak.set()
+
+
+def test_an_error_of_the_store_is_the_cause_of_the_failed_start(small: us.ActorSystem) -> None:
+    store = Store(small)
+
+    def fail(n: int) -> None:
+        raise OSError("the disk is gone")
+
+    store.before = fail
+    error = Attempt(small).outcome()
+    assert isinstance(error.cause, OSError)
+
+
+def test_the_thread_beside_a_recovery_ends_with_it(small: us.ActorSystem) -> None:
+    threads: list[threading.Thread] = []
+    store = Store(small)
+    store.before = lambda n: threads.append(threading.current_thread())
+    Attempt(small).outcome()
+    assert len(set(threads)) == 1
+    threads[0].join(WAIT)
+    assert not threads[0].is_alive()
+
+
+def test_a_history_deleted_and_written_again_begins_after_the_deletion(
+    system: us.ActorSystem,
+) -> None:
+    journal = system.journal
+    journal.append("account:ada", deposits(1, 2, 3))
+    journal.delete("account:ada")
+    journal.append("account:ada", deposits(10, 20))
+    ref: Any = system.spawn(Account, persistence_id="account:ada")
+    assert ref.proxy().get().get(timeout=WAIT) == 30
+    assert ref.proxy().position().get(timeout=WAIT) == 5
+    assert ref.proxy().deposit(1).get(timeout=WAIT) == 31
+    assert journal.last_seq("account:ada") == 6
+    recovered = us.replay(Account, journal, "account:ada")._us_recovered
+    assert recovered is not None
+    assert (recovered.last_seq, recovered.snapshot_seq, recovered.events) == (6, 0, 3)
+
+
+def test_a_history_that_was_deleted_begins_empty_and_its_numbers_go_on(
+    system: us.ActorSystem,
+) -> None:
+    system.journal.append("account:ada", deposits(1, 2, 3))
+    system.journal.delete("account:ada")
+    ref: Any = system.spawn(Account, persistence_id="account:ada")
+    assert ref.proxy().get().get(timeout=WAIT) == 0
+    assert ref.proxy().deposit(7).get(timeout=WAIT) == 7
+    assert system.journal.last_seq("account:ada") == 4
+    with pytest.raises(RuntimeError):
+        ref.proxy().deposit_then_fail(1).get(timeout=WAIT)
+    assert ref.proxy().get().get(timeout=WAIT) == 7
+
+
+def test_a_snapshot_of_the_time_before_a_deletion_is_passed_over(system: us.ActorSystem) -> None:
+    journal = system.journal
+    journal.append("account:ada", deposits(1, 2, 3))
+    journal.delete("account:ada")
+    journal.save_snapshot("account:ada", 3, 6)
+    journal.append("account:ada", deposits(10))
+    account = us.replay(SnapshotAccount, journal, "account:ada")
+    assert account.balance == 10
+
+
+def test_events_truncated_after_a_deletion_are_missed(system: us.ActorSystem) -> None:
+    journal = system.journal
+    journal.append("account:ada", deposits(1, 2, 3))
+    journal.delete("account:ada")
+    journal.append("account:ada", deposits(10, 20))
+    journal.truncate("account:ada", 5)
+    with pytest.raises(us.RecoveryFailed) as caught:
+        us.replay(Account, journal, "account:ada")
+    missing = caught.value.cause
+    assert isinstance(missing, us.MissingEvents)
+    assert (missing.expected, missing.found) == (4, 5)
+
+
+def test_a_history_deleted_and_written_again_can_be_forked(system: us.ActorSystem) -> None:
+    journal = system.journal
+    journal.append("account:ada", deposits(1, 2, 3))
+    journal.delete("account:ada")
+    journal.append("account:ada", deposits(10, 20))
+    assert us.fork(journal, "account:ada", "account:eve") == 2
+    assert us.replay(Account, journal, "account:eve").balance == 30
