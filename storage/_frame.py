@@ -49,6 +49,12 @@ _HEADS = [
     for length in range(8)
 ]
 _decode_run = msgspec.msgpack.Decoder(Run).decode
+_decode_runs = msgspec.msgpack.Decoder(list[Run]).decode
+
+#: Bytes of rows that are decoded in one go: a payload keeps what it was decoded from in memory.
+PAGE_BYTES = 48_000
+#: Rows of a page at most.
+PAGE_ROWS = 256
 _u32 = struct.Struct(">I")
 
 
@@ -306,6 +312,32 @@ def read_row(position: int, value: bytes) -> Run:
         raise CorruptRecord(None, None, position, f"not a row of this journal: {error}") from error
 
 
+def read_rows(positions: Sequence[int], values: Sequence[bytes]) -> list[Run]:
+    """The runs in several rows, those before the first damaged one.
+
+    Raises:
+        CorruptRecord: the first row is damaged.
+    """
+    count = len(values)
+    if count > 1 and sum(map(len, values)) <= PAGE_BYTES:
+        bodies = [value[4:] for value in values]
+        sums = struct.pack(f">{count}I", *map(zlib.crc32, bodies))
+        if sums == b"".join([value[:4] for value in values]):
+            try:
+                return _decode_runs(b"".join((b"\xdd", count.to_bytes(4, "big"), *bodies)))
+            except msgspec.DecodeError:
+                pass  # one of them is foreign: which one shows below
+    runs: list[Run] = []
+    for position, value in zip(positions, values, strict=True):
+        try:
+            runs.append(read_row(position, value))
+        except CorruptRecord:
+            if runs:
+                break
+            raise
+    return runs
+
+
 def diagnose(position: int, body: bytes) -> CorruptRecord:
     """Which event of a row with a wrong checksum is the first damaged one."""
     found = diagnose_all(position, body)
@@ -446,4 +478,16 @@ def records(position: int, run: Run) -> Iterator[Record]:
         range(first, first + count),
         repeat(run),
         events,
+    )
+
+
+def single_records(positions: list[int], runs: list[Run]) -> Iterator[Record]:
+    """The records of runs of one event each."""
+    return map(
+        Record,
+        positions,
+        [run.stream for run in runs],
+        [run.first_seq for run in runs],
+        runs,
+        [run.events[0] for run in runs],
     )

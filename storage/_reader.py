@@ -6,8 +6,12 @@ a record. What they see ends at the last acknowledged position.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-from typing import TYPE_CHECKING, Any
+import itertools
+import struct
+from operator import add
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from understudy.storage import _frame
 from understudy.storage._catalog import key_of, stream_entries, term_entries, u64
@@ -26,6 +30,13 @@ BATCH_EVENTS = 1000
 BATCH_BYTES = 1 << 20
 
 _NO_LIMIT = 1 << 62
+
+#: Rows of the first page of a batch; each page is four times the one before, up to the limits of
+#: a page. Whoever wants one record shall not pay for hundreds.
+FIRST_PAGE = 8
+
+#: Rows that follow one another: positions, runs, and the sum of their bytes.
+Page = tuple["list[int]", "list[Run]", int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +101,11 @@ def _names(names: Iterable[str] | None) -> frozenset[str] | None:
 class Gone(Exception):
     """A row vanished between index and log: retention took it."""
 
+    def __init__(self, seq: int, position: int) -> None:
+        super().__init__(seq, position)
+        self.seq = seq
+        self.position = position
+
 
 class Reader:
     """Reads one catalog's log. Thread-safe; every call has its own transactions."""
@@ -116,6 +132,19 @@ class Reader:
         reverse: bool,
     ) -> Iterator[Record]:
         """The records of one stream."""
+        return itertools.chain.from_iterable(
+            self._stream_batches(stream, after, until_seq, wanted, limit, reverse)
+        )
+
+    def _stream_batches(
+        self,
+        stream: str,
+        after: int,
+        until_seq: int | None,
+        wanted: Filter,
+        limit: int | None,
+        reverse: bool,
+    ) -> Iterator[list[Record]]:
         left = _NO_LIMIT if limit is None else limit
         until = _NO_LIMIT if until_seq is None else until_seq
         low, high = after + 1, until
@@ -123,7 +152,7 @@ class Reader:
             batch, more = self._stream_batch(stream, low, high, wanted, left, reverse)
             self.queried += len(batch)
             left -= len(batch)
-            yield from batch
+            yield batch
             if more is None:
                 return
             if reverse:
@@ -161,8 +190,8 @@ class Reader:
                 if reverse:
                     return self._backward(txn, view, stream, first, last, wanted, left)
                 return self._forward(txn, view, stream, first, last, wanted, left)
-            except Gone:
-                pass
+            except Gone as gone:
+                missing = gone
         finally:
             env.leave(txn)
         # A row was not where the index said. If the stream's low end moved meanwhile, go on
@@ -171,7 +200,9 @@ class Reader:
             fresh = catalog.head(txn, stream)
             if fresh is not None and fresh.low > first:
                 return [], high if reverse else fresh.low
-        raise CorruptRecord(stream, first, 0, "its row is missing from the log")
+        raise CorruptRecord(
+            stream, missing.seq, missing.position, "its row is missing from the log"
+        )
 
     def _forward(
         self, txn: Any, view: View, stream: str, first: int, last: int, wanted: Filter, left: int
@@ -179,33 +210,43 @@ class Reader:
         out: list[Record] = []
         size = 0
         expected = first
-        for segment, seq, position in self._entries(txn, view, stream, first):
-            if seq > last:
-                break
-            if position > view.position:
-                return out, None
-            value = txn.get(key_of(position), db=segment.log)
-            if value is None:
-                if seq < first:
-                    continue  # the row before the first one: retention may have taken it
-                raise Gone
-            run = _frame.read_row(position, value)
-            if run.stream != stream or run.first_seq != seq:
-                raise CorruptRecord(stream, seq, position, "the index names another row")
-            count = len(run.events)
-            if seq + count <= expected:
-                continue  # the row before the one that holds `first`
-            if seq > expected:
-                self._gap(txn, stream, expected, position)
-            expected = seq + count
-            size += len(value)
-            if wanted.wants_time(run.timestamp):
-                run.source = self.source
-                start = max(first - seq, 0)
-                end = min(last - seq + 1, count)
-                out.extend(select(position, run, start, end, wanted))
-            elif wanted.until_us is not None and run.timestamp >= wanted.until_us:
-                return out[:left], None
+        plain = not wanted.by_event and wanted.since_us is None and wanted.until_us is None
+        for entries, runs, lengths in _fetched(
+            txn, self._entries(txn, view, stream, first), last, view.position
+        ):
+            if plain and _follows(runs, stream, expected, entries):
+                # One event a row, none missing: the whole page at once.
+                for single in runs:
+                    single.source = self.source
+                out.extend(_frame.single_records([place for _, place in entries], runs))
+                expected += len(runs)
+                size += sum(lengths)
+            else:
+                for (seq, position), run, length in zip(entries, runs, lengths, strict=True):
+                    if position > view.position:
+                        return out[:left], None
+                    if run is None:
+                        if seq < first:
+                            continue  # the row before the first: retention may have taken it
+                        raise Gone(seq, position)
+                    if run.stream != stream or run.first_seq != seq:
+                        raise CorruptRecord(stream, seq, position, "the index names another row")
+                    count = len(run.events)
+                    if seq + count <= expected:
+                        continue  # the row before the one that holds `first`
+                    if seq > expected:
+                        self._gap(txn, stream, expected, position)
+                    expected = seq + count
+                    size += length
+                    if wanted.wants_time(run.timestamp):
+                        run.source = self.source
+                        start = max(first - seq, 0)
+                        end = min(last - seq + 1, count)
+                        out.extend(select(position, run, start, end, wanted))
+                    elif wanted.until_us is not None and run.timestamp >= wanted.until_us:
+                        return out[:left], None
+                    if len(out) >= left:
+                        return out[:left], None
             if len(out) >= left:
                 return out[:left], None
             if len(out) >= BATCH_EVENTS or size >= BATCH_BYTES:
@@ -219,7 +260,7 @@ class Reader:
     def _gap(self, txn: Any, stream: str, seq: int, position: int) -> None:
         head = self.catalog.head(txn, stream)
         if head is not None and head.low > seq:
-            raise Gone  # cut off while we read
+            raise Gone(seq, position)  # cut off while we read
         raise CorruptRecord(stream, seq, position, "it is missing: the stream has a gap")
 
     def _backward(
@@ -235,7 +276,7 @@ class Reader:
             if value is None:
                 if seq < first:
                     break
-                raise Gone
+                raise Gone(seq, position)
             run = _frame.read_row(position, value)
             if run.stream != stream or run.first_seq != seq:
                 raise CorruptRecord(stream, seq, position, "the index names another row")
@@ -307,13 +348,18 @@ class Reader:
         self, after: int, wanted: Filter, limit: int | None, reverse: bool, until: int | None = None
     ) -> Iterator[Record]:
         """The records of all streams by position; `after` exclusive, `until` inclusive."""
+        return itertools.chain.from_iterable(self._batches(after, wanted, limit, reverse, until))
+
+    def _batches(
+        self, after: int, wanted: Filter, limit: int | None, reverse: bool, until: int | None
+    ) -> Iterator[list[Record]]:
         left = _NO_LIMIT if limit is None else limit
         low, high = after + 1, _NO_LIMIT if until is None else until
         while left > 0 and low <= high:
             batch, more = self._batch(low, high, wanted, left, reverse)
             self.queried += len(batch)
             left -= len(batch)
-            yield from batch
+            yield batch
             if more is None:
                 return
             if reverse:
@@ -339,14 +385,14 @@ class Reader:
                 high = min(high, self.position_at(txn, view, wanted.until_us) - 1)
             if low > high:
                 return [], None
-            rows = self._rows(txn, view, low, high, wanted, reverse)
-            return self._collect(rows, low, high, wanted, left, reverse)
+            pages = self._pages(txn, view, low, high, wanted, reverse)
+            return self._collect(pages, low, high, wanted, left, reverse)
         finally:
             env.leave(txn)
 
     def _collect(
         self,
-        rows: Iterator[tuple[int, Run, int]],
+        pages: Iterator[Page],
         low: int,
         high: int,
         wanted: Filter,
@@ -358,33 +404,32 @@ class Reader:
         lows = self.catalog.lows
         source = self.source
         by_event = wanted.by_event
-        for position, run, length in rows:
-            run.source = source
-            count = len(run.events)
-            start = max(low - position, 0)
-            end = min(high - position + 1, count)
-            if lows:
-                start = max(start, lows.get(run.stream, 0) - run.first_seq)
-            if count == 1 and start < end and not by_event:
-                # Many journals are written one event at a time: no slices, no maps for those.
-                out.append(Record(position, run.stream, run.first_seq, run, run.events[0]))
-            elif start < end:
-                if not reverse:
-                    out.extend(select(position, run, start, end, wanted))
-                else:
-                    chosen = list(select(position, run, start, end, wanted))
-                    chosen.reverse()
-                    out.extend(chosen)
+        for positions, runs, length in pages:
+            for run in runs:
+                run.source = source
+            if not (by_event or reverse or lows) and _singles(positions, runs, low, high):
+                # Many journals are written one event at a time: those go page by page.
+                out.extend(_frame.single_records(positions, runs))
+            else:
+                for position, run in zip(positions, runs, strict=True):
+                    start = max(low - position, 0)
+                    end = min(high - position + 1, len(run.events))
+                    if lows:
+                        start = max(start, lows.get(run.stream, 0) - run.first_seq)
+                    if start < end:
+                        chosen = select(position, run, start, end, wanted)
+                        out.extend(reversed(list(chosen)) if reverse else chosen)
             size += length
             if len(out) >= left:
                 return out[:left], None
             if len(out) >= BATCH_EVENTS or size >= BATCH_BYTES:
-                return out, position - 1 if reverse else position + count
+                last = positions[-1]
+                return out, last - 1 if reverse else last + len(runs[-1].events)
         return out, None
 
-    def _rows(
+    def _pages(
         self, txn: Any, view: View, low: int, high: int, wanted: Filter, reverse: bool
-    ) -> Iterator[tuple[int, Run, int]]:
+    ) -> Iterator[Page]:
         """The rows between two positions that may hold wanted events."""
         groups = wanted.terms()
         segments = [s for s in view.segments if s.last >= low and s.first <= high]
@@ -403,7 +448,7 @@ class Reader:
                 for position in chosen:
                     value = txn.get(key_of(position), db=segment.log)
                     if value is not None:
-                        yield position, _frame.read_row(position, value), len(value)
+                        yield [position], [_frame.read_row(position, value)], len(value)
                     elif not segment.holes:
                         raise CorruptRecord(None, None, position, "its row is missing")
             elif reverse:
@@ -540,6 +585,91 @@ def select(position: int, run: Run, start: int, end: int, wanted: Filter) -> Ite
     return out
 
 
+def _singles(positions: list[int], runs: list[Run], low: int, high: int) -> bool:
+    """Whether every row of a page holds one event, between two positions."""
+    first, last = positions[0], positions[-1]
+    return (
+        first >= low
+        and last <= high
+        and len(runs) == last - first + 1
+        and len(runs[-1].events) == 1
+    )
+
+
+def _grown(rows: int, size: int, page: int) -> int:
+    """How many rows the page after one of so many rows and bytes shall have."""
+    fitting = _frame.PAGE_BYTES * page // max(size, 1)
+    return max(1, min(4 * rows, fitting, _frame.PAGE_ROWS))
+
+
+def _follows(
+    runs: list[Run | None], stream: str, seq: int, entries: list[tuple[int, int]]
+) -> TypeGuard[list[Run]]:
+    """Whether a page holds the single events of a stream from `seq` on, as its index says."""
+    count = len(runs)
+    seqs = list(range(seq, seq + count))
+    return (
+        None not in runs
+        and [entry[0] for entry in entries] == seqs
+        and [run.first_seq for run in runs if run] == seqs
+        and [run.stream for run in runs if run] == [stream] * count
+        and (last := runs[-1]) is not None
+        and len(last.events) == 1
+    )
+
+
+def _fetched(
+    txn: Any, entries: Iterator[tuple[Segment, int, int]], last: int, end: int
+) -> Iterator[tuple[list[tuple[int, int]], list[Run | None], list[int]]]:
+    """The rows of index entries up to a seq, page by page: entries, runs and their bytes.
+
+    A run is None where there is no row. Ends with the first entry past the position `end`,
+    whose row is not read.
+    """
+    rows = FIRST_PAGE
+    while True:
+        page: list[tuple[int, int]] = []
+        segment: Any = None
+        rest: Iterator[tuple[Segment, int, int]] = iter(())
+        ending = False
+        for entry in itertools.islice(entries, rows):
+            if entry[1] > last:
+                ending = True
+                break
+            if segment is not None and entry[0] is not segment:
+                rest = iter((entry,))
+                break
+            segment = entry[0]
+            page.append(entry[1:])
+            if entry[2] > end:
+                ending = True
+                break
+        if not page:
+            return
+        keys = [key_of(position) for _, position in page if position <= end]
+        found = dict(txn.cursor(segment.log).getmulti(keys))
+        at = 0
+        size = sum(map(len, found.values()))
+        if len(found) == len(page):
+            values = [found[key] for key in keys]
+            positions = [position for _, position in page]
+            while at < len(page):
+                # A damaged row is told when it is come to, not before.
+                runs = _frame.read_rows(positions[at:], values[at:])
+                stop = at + len(runs)
+                yield page[at:stop], list(runs), [len(value) for value in values[at:stop]]
+                at = stop
+        else:
+            for seq, position in page:
+                value = found.get(key_of(position))
+                run = None if value is None else _frame.read_row(position, value)
+                yield [(seq, position)], [run], [0 if value is None else len(value)]
+        if ending:
+            return
+        entries = itertools.chain(rest, entries)
+        rows = _grown(rows, size, len(page))
+
+
 def _find(tail: list[int], seq: int) -> int:
     """Index, in a flat list of (seq, position) pairs, of the last pair at or below `seq`."""
     low, high = 0, len(tail) // 2
@@ -580,7 +710,7 @@ def _rows_back(txn: Any, db: Any, prefix: bytes, number: int) -> Iterator[bytes]
             return
 
 
-def _scan(txn: Any, segment: Segment, low: int, high: int) -> Iterator[tuple[int, Run, int]]:
+def _scan(txn: Any, segment: Segment, low: int, high: int) -> Iterator[Page]:
     """The rows of a segment from the one that holds `low`, none missing in between."""
     cursor = txn.cursor(segment.log)
     expected = max(low, segment.first)
@@ -591,22 +721,40 @@ def _scan(txn: Any, segment: Segment, low: int, high: int) -> Iterator[tuple[int
             raise CorruptRecord(None, None, expected, "it is missing: the log has a gap")
     elif u64.unpack(cursor.key())[0] > expected and not cursor.prev():
         cursor.first()
-    read_row = _frame.read_row
-    for key, value in cursor:
-        position = u64.unpack(key)[0]
-        if position > high:
-            break
-        if position > expected and not segment.holes:
+    pairs: Iterator[tuple[bytes, bytes]] = iter(cursor)
+    rows = FIRST_PAGE
+    while page := list(itertools.islice(pairs, rows)):
+        positions = list(struct.unpack(f">{len(page)}Q", b"".join([key for key, _ in page])))
+        if positions[-1] > high:
+            del positions[bisect.bisect_right(positions, high) :]
+            pairs = iter(())
+            if not positions:
+                break
+        if positions[0] > expected and not segment.holes:
             raise CorruptRecord(None, None, expected, "it is missing: the log has a gap")
-        run = read_row(position, value)
-        if position + len(run.events) > low:
-            yield position, run, len(value)
-        expected = position + len(run.events)
+        values = [value for _, value in page[: len(positions)]]
+        runs = _frame.read_rows(positions, values)
+        ends = list(map(add, positions, [len(run.events) for run in runs]))
+        sound = len(runs)
+        if not segment.holes and ends[:-1] != positions[1:sound]:
+            gaps = zip(positions[1:sound], ends, strict=False)
+            sound = next((i for i, (at, end) in enumerate(gaps, 1) if at > end), sound)
+        if sound < len(positions):
+            # Damage is told when it is come to, not before.
+            pairs = itertools.chain(page[sound : len(positions)], pairs)
+            del positions[sound:], values[sound:], runs[sound:]
+        expected = ends[sound - 1]
+        size = sum(map(len, values))
+        rows = _grown(rows, size, sound)
+        if ends[0] <= low:
+            del positions[0], runs[0]
+        if positions:
+            yield positions, runs, size
     if expected <= min(high, segment.last) and not segment.holes:
         raise CorruptRecord(None, None, expected, "it is missing: the log has a gap")
 
 
-def _scan_back(txn: Any, segment: Segment, low: int, high: int) -> Iterator[tuple[int, Run, int]]:
+def _scan_back(txn: Any, segment: Segment, low: int, high: int) -> Iterator[Page]:
     cursor = txn.cursor(segment.log)
     if cursor.set_range(key_of(high)):
         if u64.unpack(cursor.key())[0] > high and not cursor.prev():
@@ -618,6 +766,6 @@ def _scan_back(txn: Any, segment: Segment, low: int, high: int) -> Iterator[tupl
         run = _frame.read_row(position, value)
         if position + len(run.events) <= low:
             return
-        yield position, run, len(value)
+        yield [position], [run], len(value)
         if position <= low:
             return

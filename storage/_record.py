@@ -127,9 +127,9 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     stream: str
     first_seq: int
     epoch: int
-    types: list[str]
+    types: tuple[str, ...]
     checksums: bytes  # crc32 of each event, to name the damaged one; empty for a single event
-    events: list[Event]
+    events: tuple[Event, ...]
     source: Any = None  # never on disk: set by the reader
 
 
@@ -174,7 +174,7 @@ class Record(msgspec.Struct, gc=False, eq=False):
         epoch: int = 0,
     ) -> Record:
         """A record made of plain values, for adapters and tests."""
-        run = Run(to_us(timestamp), stream, seq, epoch, [type], b"", [])
+        run = Run(to_us(timestamp), stream, seq, epoch, (type,), b"", ())
         event = Event(0, NIL, int(priority == "critical"), version, id, NIL, tuple(topics))
         return cls(position, stream, seq, run, event, payload, metadata)
 

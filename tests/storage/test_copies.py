@@ -208,7 +208,7 @@ def test_a_missing_row_is_a_gap_that_is_named(path):
         assert caught.value.position == 5
         with pytest.raises(CorruptRecord) as caught:
             list(journal.read("s"))
-        assert (caught.value.stream, caught.value.seq) == ("s", 1)
+        assert (caught.value.stream, caught.value.seq, caught.value.position) == ("s", 3, 5)
         with pytest.raises(CorruptRecord):
             list(journal.read("s", reverse=True))
         with pytest.raises(CorruptRecord):
@@ -409,3 +409,43 @@ def test_a_large_restore_goes_in_many_transactions(path):
             source.append(f"s{n % 4}", events(100))
         assert target.restore(source.read_all()) == 12_000
         assert [r.payload for r in target.read_all()] == [r.payload for r in source.read_all()]
+
+
+def test_damage_is_told_when_it_is_come_to_and_not_before(path):
+    from understudy.storage._catalog import key_of
+
+    with Journal.open(path) as journal:
+        for _ in range(40):
+            journal.append("s", events(1))
+
+        def spoil(txn, core, segment):
+            row = bytearray(txn.get(key_of(22), db=segment.log))
+            row[-1] ^= 1
+            txn.put(key_of(22), bytes(row), db=segment.log)
+
+        for change in (spoil, lambda txn, core, segment: txn.delete(key_of(22), db=segment.log)):
+            tamper(journal, change)
+            for read in (journal.read_all, lambda **kw: journal.read("s", **kw)):
+                assert seqs(read(limit=21)) == list(range(1, 22))
+                assert seqs(read(after=22)) == list(range(23, 41))
+                with pytest.raises(CorruptRecord) as caught:
+                    list(read())
+                assert 22 in (caught.value.seq, caught.value.position)
+                with pytest.raises(CorruptRecord):
+                    list(read(after=20, limit=2))
+
+
+def test_a_row_of_nonsense_with_a_sound_checksum_is_named(path):
+    import zlib
+
+    from understudy.storage._catalog import key_of
+
+    with Journal.open(path) as journal:
+        for _ in range(30):
+            journal.append("s", events(1))
+        row = zlib.crc32(b"\x01").to_bytes(4, "big") + b"\x01"
+        tamper(journal, lambda txn, core, segment: txn.put(key_of(9), row, db=segment.log))
+        assert seqs(journal.read_all(limit=8)) == list(range(1, 9))
+        with pytest.raises(CorruptRecord, match="not a row of this journal") as caught:
+            list(journal.read_all())
+        assert caught.value.position == 9

@@ -222,3 +222,26 @@ def test_a_stream_that_cannot_be_has_nothing(journal, name):
     assert journal.last_seq(name) == 0
     assert journal.first_seq(name) == 1
     assert journal.load_snapshot(name) is None
+
+
+def test_single_events_read_the_same_whatever_the_pages(path):
+    with Journal.open(path, "relaxed", segment_events=300, checkpoint_events=170) as journal:
+        for n in range(1000):
+            journal.submit(f"s{n % 3}", events(1 + (n % 97 == 0), start=n))
+            if n == 500:
+                journal.truncate("s1", 50)
+        journal.sync()
+        everything = list(journal.read_all())
+        positions = [r.position for r in everything]
+        assert positions == [r.position for r in journal.read_all(reverse=True)][::-1]
+        assert len(everything) == journal.last_position() - 49
+        for stream in journal.streams():
+            mine = [r for r in everything if r.stream == stream]
+            assert list(journal.read(stream)) == mine
+            for after in (0, 7, 99, 255, 300):
+                for limit in (1, 2, 8, 9, 40, 1000):
+                    expected = [r.seq for r in mine if r.seq > after][:limit]
+                    assert seqs(journal.read(stream, after=after, limit=limit)) == expected
+        for after in (0, 1, 298, 299, 300, 301, 777):
+            found = [r.position for r in journal.read_all(after=after, until_position=900)]
+            assert found == [p for p in positions if after < p <= 900]
