@@ -47,6 +47,7 @@ from understudy.storage._record import (
 from understudy.storage._retention import RetentionPolicy, RetentionReport
 from understudy.storage._schema import Migration
 from understudy.storage._seal import KeyRing
+from understudy.storage._shrink import CompactReport
 from understudy.storage._state import State
 from understudy.storage._stats import JournalStats
 from understudy.storage._tables import UnknownEffect
@@ -84,6 +85,7 @@ __all__ = [
     "CodecError",
     "CommitFuture",
     "CommitInfo",
+    "CompactReport",
     "CorruptRecord",
     "Cursor",
     "Cursors",

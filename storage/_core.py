@@ -313,6 +313,15 @@ def open_core(
         return core
 
 
+@contextlib.contextmanager
+def not_open_here(path: str) -> Iterator[None]:
+    """Refuse a directory that this process has open; nothing is opened until this is over."""
+    with _opening(path) as known:
+        if known is not None:
+            raise JournalLocked(known.environment.path, "this process")
+        yield
+
+
 def migrate(path: str, to: int, migrations: Any) -> int:
     """Bring the layout of a closed journal to a schema number; returns the steps taken."""
     with _opening(path) as known:

@@ -21,6 +21,7 @@ from understudy.storage._ledger import Ledger
 from understudy.storage._outbox import Outbox
 from understudy.storage._reader import Filter, Reader
 from understudy.storage._seal import KeyRing, Sealer, StoredSource
+from understudy.storage._shrink import compact_file
 from understudy.storage._snapshots import Snapshots
 from understudy.storage._state import State
 from understudy.storage._upkeep import Upkeep
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from understudy.storage._future import CommitFuture
     from understudy.storage._record import AppendResult, NewEvent, Record, Snapshot
     from understudy.storage._schema import Migration
+    from understudy.storage._shrink import CompactReport
     from understudy.storage._write import Write, WriteResult
     from understudy.storage._writer import CommitInfo, Durability
 
@@ -199,6 +201,23 @@ class Journal(Upkeep):
             JournalLocked: somebody has it open.
         """
         return migrate(os.fspath(path), to, migrations)
+
+    @staticmethod
+    def compact_file(path: str | os.PathLike[str]) -> CompactReport:
+        """Make the file of a closed journal as small as what is in it.
+
+        The pages in use are copied into a new file beside it, which is verified, flushed and
+        renamed over the old one: it takes as much free disk as the data and, cut short at any
+        moment, leaves a complete file. Call `compact` before, while the journal is open, so that
+        hidden events are freed. Journals that this process opens meanwhile wait.
+
+        Raises:
+            JournalLocked: somebody has it open, to write or to read.
+            StorageFull: there is no room for the copy; the journal stays as it was.
+            CorruptRecord: the journal is damaged; it stays as it was.
+            StorageUnavailable: there is no journal, or it cannot be copied; it stays as it was.
+        """
+        return compact_file(os.fspath(path))
 
     @property
     def path(self) -> str:

@@ -234,7 +234,8 @@ class Upkeep:
         """Free the space of events that truncate, delete and limits have hidden.
 
         The freed pages are used again by what is written next; the file itself does not shrink.
-        A `backup` is a copy without free pages.
+        `Journal.compact_file` shrinks that of a closed journal, and a `backup` is a copy without
+        free pages.
         """
         self._writable()
         with self._core.upkeep:
