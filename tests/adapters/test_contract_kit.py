@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import contextlib
 import textwrap
 
 import pytest
 
+import understudy.storage.adapters
+import understudy.storage.contract.plugin  # noqa: F401 - see below
 from understudy.storage.contract import ContractBase, ContractClock
+
+# What is imported first in a run of pytest inside of this one is forgotten with it, and would be there
+# twice afterwards: so drivers and stores are imported here.
+with contextlib.suppress(ImportError):
+    import psycopg  # noqa: F401
+with contextlib.suppress(ImportError):
+    import redis  # noqa: F401
+
+pytest_plugins = ["pytester"]
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def run_tests(tmp_path):
+def run_tests(pytester, tmp_path, monkeypatch):
     """Runs a test file as a user would, and returns pytest's output."""
 
     def run_tests(text, *arguments, **environment):
-        (tmp_path / "test_store.py").write_text(textwrap.dedent(text))
-        return subprocess.run(
-            [
-                sys.executable, "-m", "pytest", "-q", "-rA", "--tb=short", "--color=no",
-                "-c", os.devnull, "--rootdir", str(tmp_path), "-p", "no:cacheprovider",
-                "--basetemp", str(tmp_path / "base"),
-                *arguments, str(tmp_path / "test_store.py"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-            env={**os.environ, **environment},
-        ).stdout  # fmt: skip
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        pytester.makepyfile(test_store=textwrap.dedent(text))
+        result = pytester.runpytest_inprocess(
+            "-q", "-rA", "--tb=short", "--color=no", "-p", "no:cacheprovider",
+            "-o", "asyncio_default_fixture_loop_scope=function",
+            "--basetemp", str(tmp_path / "base"), *arguments,
+        )  # fmt: skip
+        return "\n".join(result.outlines)
 
     return run_tests
 
