@@ -23,7 +23,7 @@ from understudy.agents._errors import (
 from understudy.agents._feed import Feed
 from understudy.agents._key import SessionKey
 from understudy.agents._log import OPEN_TURNS, SEPARATOR, SESSIONS, turn_key
-from understudy.agents._message import Message, check_json
+from understudy.agents._message import Message, check_json, check_metadata
 from understudy.agents._session import AgentReplaced, Cancel, CrashAgent, Look, Session, Submission
 from understudy.agents._session_event import SessionEvent
 from understudy.agents._turn import Turn
@@ -129,6 +129,7 @@ class SessionHost:
         message_id: str | None = None,
         data: Mapping[str, Any] | None = None,
         timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Turn:
         """Say `text` in a session; gives the turn at once, without waiting for the disk.
 
@@ -143,6 +144,8 @@ class SessionHost:
             data: Plain data beside the text; optional, and if absent there is none.
             timeout: Seconds for the answer; afterwards the turn ends with an error frame.
                 Optional, and if absent ``sessions.turn_timeout``.
+            metadata: On whose behalf, such as `request_id` and `traceparent`: kept beside the
+                event for the audit trail, and shown to the agent as ``message.metadata``. Optional.
 
         Raises:
             InvalidSessionKey, UnknownAgent, InvalidMessageId, InvalidText, TextTooLong: Nothing of
@@ -150,7 +153,7 @@ class SessionHost:
             HostStopped: The host is shutting down.
         """
         key = self._key(key)
-        message = self._message(text, message_id, data, timeout)
+        message = self._message(text, message_id, data, timeout, metadata)
         with self._lock:
             # Under one lock, so that the entry is not forgotten before it is busy.
             if self._stopped:
@@ -169,9 +172,12 @@ class SessionHost:
         message_id: str | None = None,
         data: Mapping[str, Any] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 -- the answer's, not this call's
+        metadata: Mapping[str, str] | None = None,
     ) -> Turn:
         """`send`, which returns when the message is safe in the journal."""
-        turn = self.send(key, text, message_id=message_id, data=data, timeout=timeout)
+        turn = self.send(
+            key, text, message_id=message_id, data=data, timeout=timeout, metadata=metadata
+        )
         await turn._accepted()
         return turn
 
@@ -346,6 +352,7 @@ class SessionHost:
         message_id: str | None,
         data: Mapping[str, Any] | None,
         timeout: float | None,
+        metadata: Mapping[str, str] | None,
     ) -> Message:
         if message_id is None:
             message_id = uuid.uuid4().hex
@@ -369,10 +376,12 @@ class SessionHost:
             size = check_json(data)
             if size > self.settings.max_text_bytes:
                 raise TextTooLong(size, self.settings.max_text_bytes)
+        if metadata is not None:
+            check_metadata(metadata, self.settings.max_text_bytes)
         now = self.system.clock.time()
         timeout = self.settings.turn_timeout if timeout is None else timeout
         deadline = None if timeout is None else now + timeout
-        return Message(text, message_id, data or {}, now, deadline)
+        return Message(text, message_id, data or {}, now, deadline, dict(metadata or {}))
 
     def _entry_locked(self, key: SessionKey) -> Entry:
         entry = self._entries.get(key)

@@ -71,7 +71,7 @@ class OpenTurn:
     def row(self) -> dict[str, Any]:
         """Its form in the journal's state."""
         message = self.message
-        return {
+        row = {
             "seq": self.seq,
             "attempt": self.attempt,
             "failures": self.failures,
@@ -81,11 +81,21 @@ class OpenTurn:
             "at": message.at,
             "deadline": message.deadline,
         }
+        if message.metadata:
+            row["metadata"] = dict(message.metadata)
+        return row
 
     @classmethod
     def from_row(cls, message_id: str, row: Mapping[str, Any]) -> OpenTurn:
         """The turn that a row tells of, without what it has sent."""
-        message = Message(row["text"], message_id, row["data"], row["at"], row["deadline"])
+        message = Message(
+            row["text"],
+            message_id,
+            row["data"],
+            row["at"],
+            row["deadline"],
+            row.get("metadata", {}),
+        )
         return cls(message, row["seq"], row["attempt"], row["failures"], row["first"])
 
 
@@ -155,7 +165,12 @@ class SessionLog:
         self.open[turn.id] = turn
         summary = self._touch()
         summary["turns"] += 1
-        event = NewEvent("user_message", _user_message(message), priority="critical")
+        event = NewEvent(
+            "user_message",
+            _user_message(message),
+            metadata=dict(message.metadata) or None,
+            priority="critical",
+        )
         return self._step(
             turn,
             [event],

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from understudy.agents._errors import InvalidText
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,6 +20,8 @@ class Message:
         data: What the client sent beside the text; empty if it sent nothing.
         at: When it was accepted, in epoch seconds.
         deadline: When its answer stops being useful, in epoch seconds; None for no limit.
+        metadata: On whose behalf it came, such as `request_id` and `traceparent`; text by name,
+            empty if nobody said.
     """
 
     text: str
@@ -29,6 +29,7 @@ class Message:
     data: Mapping[str, Any]
     at: float
     deadline: float | None = None
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,6 +47,22 @@ class Exchange:
     text: str
     answer: str
     data: Mapping[str, Any]
+
+
+def check_metadata(metadata: Any, most: int) -> None:
+    """Refuse what is no metadata of a message.
+
+    Raises:
+        InvalidText: It is no mapping of text by text, or over `most` bytes.
+    """
+    if not isinstance(metadata, Mapping):
+        raise InvalidText(f"its metadata is {type(metadata).__name__}, not a mapping")
+    for name, value in metadata.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise InvalidText(f"its metadata {name!r} is {value!r}; names and values are text")
+    size = check_json(dict(metadata))
+    if size > most:
+        raise InvalidText(f"its metadata has {size} bytes of {most} allowed")
 
 
 def check_json(data: Any) -> int:

@@ -17,6 +17,7 @@ from understudy.gateway._drain import stopping
 from understudy.gateway._errors import GatewayError, explain, internal_error
 from understudy.gateway._feed import Feed
 from understudy.gateway._frames import check_identifier, encode_frame, encode_json, read_message
+from understudy.gateway._middleware import behalf
 from understudy.gateway._path import session_path
 from understudy.gateway._websocket import DEFAULT_CLIENT, cursor_ahead, read_after
 from understudy.storage._record import Priority
@@ -114,7 +115,11 @@ async def post_message(gateway: Gateway, request: Request, key: SessionKey) -> R
     wait = _seconds(request.query_params.get("wait"), gateway.limits.wait)
     message = read_message(await _body(request, gateway.limits.frame), gateway.limits)
     turn = await gateway.host.send_async(
-        key, message.text, message_id=message.message_id, data=message.data
+        key,
+        message.text,
+        message_id=message.message_id,
+        data=message.data,
+        metadata=behalf(request.scope),
     )
     frame = await _closing_frame(turn, wait, stopping(request.scope))
     where = request.url.path.removesuffix("/messages")

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from understudy.gateway._errors import GatewayError
 from understudy.gateway._frames import encode_json
-from understudy.observability import extract_trace
+from understudy.observability import extract_trace, inject_trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +68,15 @@ class RequestContext:
                 traffic.closed()
             if token is not None:
                 otel_context.detach(token)
+
+
+def behalf(scope: Scope) -> dict[str, str]:
+    """For whom a message is: what is kept beside it in the journal, for the audit trail."""
+    metadata = dict(inject_trace({}))
+    request_id = scope.get("state", {}).get("request_id")
+    if request_id is not None:
+        metadata["request_id"] = request_id
+    return metadata
 
 
 class SameOrigin:

@@ -30,6 +30,7 @@ from understudy.gateway._frames import (
     encode_frame,
     read_frame,
 )
+from understudy.gateway._middleware import behalf
 from understudy.gateway._path import session_path
 
 if TYPE_CHECKING:
@@ -166,7 +167,11 @@ class SessionSocket:
             match frame:
                 case UserMessage():
                     await host.send_async(
-                        key, frame.text, message_id=frame.message_id, data=frame.data
+                        key,
+                        frame.text,
+                        message_id=frame.message_id,
+                        data=frame.data,
+                        metadata=behalf(self._socket.scope),
                     )
                 case Ack():
                     await run_in_threadpool(attachment.ack, frame.seq)
