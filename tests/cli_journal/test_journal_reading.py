@@ -6,7 +6,9 @@ import json
 import signal
 
 import pytest
+import typer
 
+import understudy.cli
 from understudy.cli._journal_look import NoActorClass
 from understudy.cli._journal_open import NoJournal, NoStream
 from understudy.storage import NewEvent
@@ -220,12 +222,24 @@ def test_errors_are_one_line_on_standard_error_and_code_2(start, data_dir):
 
 
 @pytest.mark.slow
-def test_a_reader_that_has_enough_is_no_reason_for_a_traceback(start, journal):
+@pytest.mark.parametrize("more", [0, 5000])
+def test_a_reader_that_has_enough_is_a_good_end(start, journal, more):
+    journal.append("long", [NewEvent("a", n) for n in range(more + 1)])
     process = start("journal", "replay")
     process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(timeout=60) in (0, 1)
+    assert process.wait(timeout=60) == 0
+
+
+def test_a_connection_that_breaks_is_not_taken_for_a_reader_that_has_enough(capfd, monkeypatch):
+    def broken(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("typer.core.TyperGroup.invoke", broken)
+    group = typer.main.get_command(understudy.cli.app)
+    with pytest.raises(BrokenPipeError):
+        group.invoke(None)
 
 
 @pytest.mark.parametrize(

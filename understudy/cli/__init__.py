@@ -99,11 +99,6 @@ def main() -> None:
         app(prog_name="understudy")
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # `understudy journal tail | head`: the reader has enough. Python would complain once more
-        # while it flushes standard output at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except (UnderstudyError, OSError) as error:
         if os.environ.get("UNDERSTUDY_TRACEBACK"):
             traceback.print_exc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from pathlib import Path
 
@@ -57,6 +58,20 @@ def explain(error: BaseException) -> str:
     else:
         text = str(told) or type(told).__name__
     return " ".join(text.split())
+
+
+def nobody_reads() -> bool:
+    """Whether the reader of standard output has gone; what is written there is then dropped."""
+    if not hasattr(select, "poll"):
+        return False  # Windows
+    output = sys.stdout.fileno()
+    waiting = select.poll()
+    waiting.register(output, 0)
+    if not waiting.poll(0):
+        return False
+    # Python would complain once more while it flushes standard output at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def complain(text: str) -> None:

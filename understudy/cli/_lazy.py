@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, ClassVar, NamedTuple
 
 import typer
 from typer.core import TyperGroup
+
+from understudy.cli._console import nobody_reads
 
 
 class Elsewhere(NamedTuple):
@@ -32,6 +35,17 @@ class LazyGroup(TyperGroup):
             "understudy.benchmarks.cli", "Run the benchmarks against the peers that are installed."
         ),
     }
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run what was asked for; a reader that has enough, as `head`, is a good end."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not nobody_reads():
+                raise
+            ctx.exit(0)
+        return result
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, ours first."""
