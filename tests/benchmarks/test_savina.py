@@ -19,6 +19,8 @@ def small(key):
 
 @pytest.fixture
 def stage(request):
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop", reason="uvloop is not installed: pip install uvloop")
     found = STAGES[request.param]()
     yield found
     found.close()
