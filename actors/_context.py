@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.actors._cell import DEAD
-from understudy.actors._envelope import Talk, message_of, turn_id
+from understudy.actors._envelope import Returned, Talk, message_of, turn_id
 from understudy.actors._errors import Fenced
 from understudy.actors._events import Terminated
 from understudy.actors._exit import Exit
@@ -35,6 +35,9 @@ class MessageInfo:
     __slots__ = ("_envelope", "_strand", "_turn")
 
     def __init__(self, envelope: Any, strand: Any, turn: int) -> None:
+        if type(envelope) is tuple and envelope[0].__class__ is Returned:
+            again = envelope[0]
+            envelope, strand, turn = again.item, again.strand, again.turn
         self._envelope = envelope
         self._strand = strand
         self._turn = turn
@@ -171,6 +174,14 @@ class Context:
             envelope = (envelope, None, None, None, 0, None, None)
         info = MessageInfo(envelope, strand, strand.turns)
         talk = Talk(None, 0, id=correlation_id or info.correlation_id, trace=trace)
+        again = envelope[0]
+        if again.__class__ is Returned:
+            item = again.item
+            if type(item) is not tuple:
+                item = (item, None, None, None, 0, None, None)
+            again = Returned((*item[:5], talk, item[6]), again.strand, again.turn)
+            strand.envelope = again.envelope(envelope[1])
+            return
         strand.envelope = (*envelope[:5], talk, envelope[6])
 
     # --- children and watching ---------------------------------------------------------------
@@ -219,7 +230,10 @@ class Context:
     # --- messages ----------------------------------------------------------------------------
 
     def stash(self) -> None:
-        """Put the message being handled aside, with its asker waiting on."""
+        """Put the message being handled aside, with its asker waiting on.
+
+        It comes back as what it was: with its id, its sender, its deadline, its trace.
+        """
         cell = self._check("stash")
         strand = local.strand
         if strand is None or strand.current is not cell or strand.envelope is None:
@@ -231,7 +245,7 @@ class Context:
         if extra.stash is None:
             extra.stash = []
         envelope = strand.envelope
-        extra.stash.append(envelope)
+        extra.stash.append(_put_aside(envelope, self.message))
         if type(envelope) is not tuple or envelope[1] is None:
             extra.stashed = cell._us_asked_inline(strand)
         else:
@@ -323,3 +337,12 @@ class Context:
         self._check("stop")
         if ref._us_gate is not DEAD:
             ref.stop(block=False, now=True)
+
+
+def _put_aside(envelope: Any, info: MessageInfo | None) -> Any:
+    """The item to keep in the stash for what is being handled."""
+    if type(envelope) is tuple and envelope[0].__class__ is Returned:
+        return envelope  # it was there before
+    assert info is not None
+    reply = envelope[1] if type(envelope) is tuple else None
+    return Returned(envelope, info._strand, info._turn).envelope(reply)

@@ -25,6 +25,7 @@ __all__ = [
     "REPLY",
     "SENDER",
     "Envelope",
+    "Returned",
     "Special",
     "StopRequest",
     "Talk",
@@ -109,6 +110,27 @@ class TimerDue(Special):
         self.message = message
 
 
+class Returned(Special):
+    """A message that comes back from the stash: `item` as it first came, and the turn it had then.
+
+    Its envelope has a strand and no talk, so that whatever is sent while it is handled takes the
+    way through `seal`, which looks in here.
+    """
+
+    __slots__ = ("item", "strand", "turn")
+
+    def __init__(self, item: Any, strand: Strand, turn: int) -> None:
+        self.item = item
+        self.strand = strand
+        self.turn = turn
+
+    def envelope(self, reply: Future[Any] | None) -> Envelope:
+        """What lies in the mailbox."""
+        item = self.item
+        sender, deadline = (item[2], item[6]) if type(item) is tuple else (None, None)
+        return (self, reply, sender, self.strand, self.turn, None, deadline)
+
+
 def bare(message: Any) -> Any:
     """Make a message sent from outside fit for a mailbox."""
     if isinstance(message, tuple):
@@ -120,6 +142,9 @@ def seal(message: Any, reply: Future[Any] | None, sender: Any, strand: Strand, t
     """Make an envelope for a message sent from inside the actor `sender`, in its `turn`."""
     cause = strand.envelope
     talk = None
+    if type(cause) is tuple and cause[0].__class__ is Returned:
+        again = cause[0]
+        cause, strand, turn = again.item, again.strand, again.turn
     if type(cause) is tuple:
         talk = cause[5]
         if talk is None and cause[3] is not None:
@@ -131,6 +156,8 @@ def message_of(item: Any) -> Any:
     """The user's message in an item of a mailbox."""
     if type(item) is tuple:
         item = item[0]
+        if item.__class__ is Returned:
+            return message_of(item.item)
         if isinstance(item, TimerDue):
             return item.message
         if isinstance(item, WatchNotice):

@@ -15,7 +15,7 @@ import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
 from understudy.actors import _intercept
-from understudy.actors._envelope import StopRequest, TimerDue, WatchNotice, message_of
+from understudy.actors._envelope import Returned, StopRequest, TimerDue, WatchNotice, message_of
 from understudy.actors._errors import ActorDeadError, Timeout
 from understudy.actors._future import _when_done
 from understudy.actors._guardian import Failure
@@ -87,13 +87,15 @@ def open_envelope(
     message, reply, _, _, _, _, deadline = envelope
     if reply is not None and reply._us_done is not None:
         return  # whoever asked gave up before it was taken up
+    if message.__class__ is Returned:
+        message = message_of(envelope)
     room = strand.room
     if deadline is not None:
         strand.room = 0
     kind = SPECIAL.get(message.__class__)
     try:
         if guarded and kind not in _KERNEL:
-            call: Callable[[], Any]
+            call: Callable[[], Any]  # pyright: ignore[reportRedeclaration]  # one of the two
             if kind is None:
 
                 def call() -> Any:
@@ -222,7 +224,10 @@ def answer(cell: Any, result: Any, reply: Any, envelope: Any) -> None:
     if result.__class__ in _PLAIN:
         reply._us_resolve(result)
     elif isinstance(result, pykka.Future):
-        if envelope[0].__class__ is ProxyCall and getattr(result, "_us_callee", None) is cell:
+        if (
+            message_of(envelope).__class__ is ProxyCall
+            and getattr(result, "_us_callee", None) is cell
+        ):
             # A proxied method that returns a future of its own actor's later work hands out
             # that future, as in Pykka: "call me again" is an answer, not a detour.
             reply._us_resolve(result)
@@ -500,6 +505,7 @@ def _notice(
 
 
 SPECIAL: Final[dict[type, Any]] = {
+    Returned: None,  # stands for the message in it
     ProxyCall: _proxy_call,
     ProxyGetAttr: _proxy_get,
     ProxySetAttr: _proxy_set,

@@ -28,7 +28,7 @@ from understudy.actors._cell import (
     SUSPENDED,
     Cell,
 )
-from understudy.actors._envelope import StopRequest, TimerDue, WatchNotice, message_of
+from understudy.actors._envelope import Returned, StopRequest, TimerDue, WatchNotice, message_of
 from understudy.actors._errors import ActorDeadError, Ignore, MailboxFull
 from understudy.actors._events import (
     ActorFailed,
@@ -639,6 +639,8 @@ class LivingCell(Cell):
         message = item
         if type(item) is tuple:
             message, reply, sender = item[:3]
+            if message.__class__ is Returned:
+                message = message_of(item)
             if isinstance(message, StopRequest):
                 if message.future is not None:
                     message.future._us_resolve(True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from understudy.actors import _handle
 from understudy.actors._cell import CLOSED, DEAD, PLAIN, YIELD
-from understudy.actors._envelope import StopRequest, message_of
+from understudy.actors._envelope import Returned, StopRequest, message_of
 from understudy.actors._errors import ActorDeadError, BlockingAsk, MailboxFull, Timeout
 from understudy.actors._events import DeadLetter
 from understudy.actors._future import Future, _finish
@@ -267,7 +267,7 @@ class ActorRef(LivingCell, Generic[A]):
     @overload
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any: ...
 
-    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # more overloads, the same calls
         """Send a message and wait for the answer.
 
         If nobody set a time limit and the actor is idle, it may run on this thread.
@@ -376,7 +376,9 @@ class ActorRef(LivingCell, Generic[A]):
         if extra is not None and extra.stashed:
             extra.stashed = False
             if extra.stash:
-                extra.stash[-1] = envelope
+                put_aside = extra.stash[-1][0]
+                again = Returned(put_aside.item, put_aside.strand, put_aside.turn)
+                extra.stash[-1] = again.envelope(reply)
         else:
             _handle.finish(self, strand, lock, result, reply, envelope)
         self._us_let_go_idle(strand, lock)

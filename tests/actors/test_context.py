@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 
@@ -85,6 +86,131 @@ def _until(true, event):
     while not true():
         pass
     event.set()
+
+
+class Keeps(us.Actor):
+    """Tells who handled what: stashes once, or twice."""
+
+    def __init__(self, seen, times=1, then=None):
+        super().__init__()
+        self.seen = seen
+        self.times = times
+        self.then = then
+
+    def on_receive(self, message):
+        if message == "open":
+            return self.context.unstash_all()
+        info = self.context.message
+        self.seen.append(
+            (
+                info.message,
+                info.id,
+                info.causation_id,
+                info.correlation_id,
+                info.sender,
+                info.deadline,
+                info.trace,
+            )
+        )
+        if self.times:
+            self.times -= 1
+            self.context.stash()
+        elif self.then is not None:
+            self.then.tell("heard")
+        return "answer"
+
+
+class KeepsLater(Keeps):
+    async def on_receive(self, message):
+        await asyncio.sleep(0)
+        return super().on_receive(message)
+
+
+class Tells(us.Actor):
+    def on_receive(self, message):
+        target, what, trace = message
+        self.context.set_trace(trace)
+        target.tell(what)
+
+
+@pytest.mark.parametrize("cls", [Keeps, KeepsLater])
+@pytest.mark.parametrize("what", ["x", ("a", "tuple")])
+def test_a_stashed_message_comes_back_as_what_it_was(room, cls, what):
+    seen, heard = [], []
+    listener = room.spawn(Keeps, heard, 0)
+    ref = room.spawn(cls, seen, 2, listener)
+    sender = room.spawn(Tells)
+    sender.tell((ref, what, "trace"))
+    assert sender.ask((listener, "barrier", None), timeout=WAIT) is None
+    for _ in range(3):
+        ref.ask("open", timeout=WAIT)
+    first, second, third = seen
+    assert first == second == third
+    assert first[0] == what
+    assert first[4] is sender
+    assert first[6] == "trace"
+    assert listener.ask("last", timeout=WAIT) == "answer"
+    answer = next(line for line in heard if line[0] == "heard")
+    assert (answer[2], answer[3], answer[6]) == (first[1], first[3], "trace")
+
+
+def test_a_stashed_message_without_a_sender_keeps_its_id(room):
+    seen, heard = [], []
+    ref = room.spawn(Keeps, seen, 1, room.spawn(Keeps, heard, 0))
+    ref.tell("x")
+    assert ref.ask("open", timeout=WAIT) == 1
+    assert ref.ask("y", timeout=WAIT) == "answer"
+    assert seen[0] == seen[1] != seen[2]
+    assert [line[2] for line in heard] == [seen[1][1], seen[2][1]]
+
+
+@pytest.mark.parametrize("timeout", [None, WAIT])
+def test_a_stashed_ask_keeps_its_id_and_its_deadline(room, timeout):
+    seen = []
+    ref = room.spawn(Keeps, seen)
+    answer = ref.ask("x", timeout=timeout, block=False)
+    assert ref.ask("open", timeout=WAIT) == 1
+    assert answer.get(timeout=WAIT) == "answer"
+    assert seen[0] == seen[1]
+    assert (seen[0][5] is None) == (timeout is None)
+
+
+def test_a_trace_set_while_a_message_came_back_is_passed_on(room):
+    class Traces(Keeps):
+        def on_receive(self, message):
+            if message != "open" and not self.times:
+                self.context.set_trace("late", correlation_id="mine")
+            return super().on_receive(message)
+
+    seen, heard = [], []
+    ref = room.spawn(Traces, seen, 1, room.spawn(Keeps, heard, 0))
+    ref.tell("x")
+    assert ref.ask("open", timeout=WAIT) == 1
+    assert ref.ask("y", timeout=WAIT) == "answer"
+    assert (seen[1][1], seen[1][3], seen[1][6]) == (seen[0][1], "mine", "late")
+    assert (heard[0][2], heard[0][3], heard[0][6]) == (seen[0][1], "mine", "late")
+
+
+def test_a_stashed_call_of_a_proxy_answers_in_the_end(room):
+    class Door(us.Actor):
+        def __init__(self):
+            super().__init__()
+            self.open = False
+
+        def enter(self):
+            if not self.open:
+                self.context.stash()
+                return "not yet"
+            return "welcome"
+
+        def unlock(self):
+            self.open = True
+            return self.context.unstash_all()
+
+    proxy = room.spawn(Door).proxy()
+    waiting = proxy.enter()
+    assert proxy.unlock().get(timeout=WAIT) == 1
+    assert waiting.get(timeout=WAIT) == "welcome"
 
 
 def test_a_stash_goes_back_to_the_mailbox_when_the_actor_restarts(room):
