@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from understudy.actors._errors import Forked
-from understudy.actors._strand import Strand, local
+from understudy.actors._strand import Strand, Unwind, local
 
 if TYPE_CHECKING:
     from understudy.actors._cell import Cell
@@ -54,6 +54,8 @@ class OwnThread:
         self._family.add(self)
         try:
             strand.context.run(self._serve, strand)
+        except Unwind:  # its handler had just ended, and its actor has another thread
+            pass
         finally:
             self._family.discard(self)
             local.strand = None

@@ -175,7 +175,7 @@ class Pool:
                 try:
                     worker.context.run(self._serve, worker)
                 except Unwind:  # meant for a handler that had just ended
-                    continue
+                    self.runtime.came_back(worker)
         finally:
             local.strand = None
             with self._lock:

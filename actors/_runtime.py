@@ -38,7 +38,13 @@ from understudy.actors._own_thread import ThreadPerActor
 from understudy.actors._pool import Pool
 from understudy.actors._ref import ActorRef
 from understudy.actors._running import Running, running_of
-from understudy.actors._strand import Strand, current_cell, local, strands
+from understudy.actors._strand import (
+    Strand,
+    current_cell,
+    local,
+    strands,
+    throw_unwind,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -532,9 +538,21 @@ class Runtime:
     def came_back(self, strand: Strand) -> None:
         """A strand has left a handler it no longer owned."""
         if strand.zombie:
-            strand.zombie = False
             with self._count_lock:
+                strand.zombie = False
                 self.zombies.discard(strand)
+                if strand.own:  # what was to unwind that handler must not hit the next one
+                    throw_unwind()
+
+    def unwind(self, strand: Strand) -> None:
+        """Raise `Unwind` where a thread runs a handler of an incarnation that was replaced.
+
+        It comes at the next instruction of Python code there. A thread that has come back
+        meanwhile, or is not the system's own, is left alone.
+        """
+        with self._count_lock:
+            if strand.zombie and strand.own and strand.loop is None:
+                throw_unwind(strand.thread_id)
 
     def retire(self, strand: Strand) -> None:
         """A thread of ours has ended."""

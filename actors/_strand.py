@@ -7,6 +7,7 @@ idle actor costs nothing to watch.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import threading
 import time
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 
     from understudy.actors._runtime import Runtime
 
-__all__ = ["Strand", "Unwind", "cell_var", "current_cell", "local", "strand_here", "strands"]
+__all__ = [
+    "Strand",
+    "Unwind",
+    "cell_var",
+    "current_cell",
+    "local",
+    "strand_here",
+    "strands",
+    "throw_unwind",
+]
 
 INLINE_DEPTH = 32
 """How many actors may run on top of each other on one thread. Chosen by feel: a handler with a
@@ -37,6 +47,29 @@ on pool threads the strand knows, and their contexts stay empty."""
 
 class Unwind(BaseException):
     """Thrown into a worker thread whose actor was replaced, to unwind a loop of plain Python."""
+
+
+_set_async_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
+def throw_unwind(*thread_ids: int) -> None:
+    """Raise `Unwind` in threads at their next Python instruction; drop what waits for this one.
+
+    While an exception waits for a thread that stands still, CPython 3.11 has a process-wide flag
+    up under which no traced function is ever entered: a debugger would hang all other threads.
+    The flag goes down when any thread receives one, so this thread throws one at itself, before
+    it enters another function. Who still has one to come raises the flag again when it next
+    takes the interpreter.
+    """
+    unwind = ctypes.py_object(Unwind)
+    ids = [ctypes.c_ulong(one) for one in (*thread_ids, threading.get_ident())]
+    try:
+        for one in ids:
+            _set_async_exception(one, unwind)
+        for _ in range(1000):  # it comes with the first of these
+            pass
+    except Unwind:
+        pass
 
 
 class Strand:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ from understudy.actors import (
     ActorFrozen,
     DispatcherStarved,
     Failure,
-    Unwind,
 )
 from understudy.supervision._detector import Judge, Verdict
 from understudy.supervision._errors import FrozenActor
@@ -175,7 +173,9 @@ class Watcher:
             # Their turns lay under the frozen one on the same stack: not their fault.
             _replace(cell, cell.incarnation, Failure(error, None, "interrupt", None), free=True)
         if look.source.own:
-            inject(look.source.thread_id)
+            # It unwinds a loop of Python code. A thread that waits inside C does not see it before
+            # it comes back; until then it counts as a zombie.
+            self._runtime.unwind(look.source.strand)
 
     def _look_for_starvation(self, now: float) -> None:
         starved = set()
@@ -202,18 +202,6 @@ def _replace(ref: Any, incarnation: int, failure: Failure, *, free: bool) -> Non
         guardian.child_hung(ref, incarnation, failure, free=free)
     else:
         guardian.child_failed(ref, incarnation, failure)
-
-
-def inject(thread_id: int) -> bool:
-    """Raise `Unwind` in one of our own threads, at its next Python instruction.
-
-    It unwinds a loop of Python code. A thread that waits inside C does not see it before it comes
-    back; until then it counts as a zombie.
-    """
-    hit: int = ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread_id), ctypes.py_object(Unwind)
-    )
-    return hit == 1
 
 
 class Watch(Supervisor):

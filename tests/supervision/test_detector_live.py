@@ -21,6 +21,8 @@ from understudy.actors import (
     ActorRestarted,
     Heartbeat,
 )
+from understudy.actors._runtime import Runtime
+from understudy.actors._strand import Strand
 from understudy.supervision import (
     ActorSystem,
     ChildSpec,
@@ -230,6 +232,37 @@ def test_an_endless_loop_is_recovered_past_its_hard_limit_and_unwound(
     assert ref.ask("who", timeout=10) == 2
     assert log.take() == ["unwound"]
     wait_for(lambda: system.stats().zombie_threads == 0)
+
+
+def test_a_tracer_does_not_hang_on_what_waits_for_a_frozen_thread(
+    clock: ManualClock, log: Log, gate: threading.Event
+) -> None:
+    before = threading.gettrace()
+    threading.settrace(lambda *event: None)  # as a debugger does
+    try:
+        with ActorSystem("traced", clock=clock) as system:
+            ref = system.spawn(Hanging, log, gate)
+            ref.tell("hang")
+            log.take()
+            sweep(system, clock, 7)
+            assert ref.ask("who", timeout=10) == 2
+            assert system.stats().zombie_threads == 1
+    finally:
+        threading.settrace(before)
+
+
+def test_what_was_to_unwind_a_handler_does_not_hit_the_next_one_of_its_thread() -> None:
+    runtime = Runtime()
+    strand = Strand(runtime)
+    strand.own = True
+    runtime.unwind(strand)  # not written off: left alone
+    runtime.fenced(strand)
+    runtime.unwind(strand)  # this very thread: takes it at once
+    runtime.came_back(strand)
+    assert not strand.zombie
+    assert runtime.stats().zombie_threads == 0
+    for _ in range(1000):  # an exception still waiting would come here
+        pass
 
 
 @pytest.mark.conformance(125)
