@@ -12,7 +12,7 @@ from understudy.storage._errors import JournalClosed, UnderstudyError
 from understudy.storage._future import CommitFuture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from understudy.storage import Journal, NewEvent, Write
 
@@ -146,9 +146,21 @@ class JournalHandle:
 
     # -- everybody's side ---------------------------------------------------------------------
 
-    def submit(self, stream: str, events: Iterable[NewEvent], **options: Any) -> CommitFuture[Any]:
+    def submit(
+        self,
+        stream: str,
+        events: Sequence[NewEvent],
+        expected_seq: int | None = None,
+        epoch: int | None = None,
+    ) -> CommitFuture[Any]:
         """`Journal.submit`; the future waits while the journal is being reopened."""
-        return self._later("submit", (stream, events), options)
+        journal = self._journal
+        if journal is not None:  # the common case, and the shorter way
+            try:
+                return journal.submit(stream, events, expected_seq, epoch)
+            except JournalClosed as error:
+                self._lost(journal, error)
+        return self._later("submit", (stream, events, expected_seq, epoch), {})
 
     def submit_write(self, write: Write, **options: Any) -> CommitFuture[Any]:
         """`Journal.submit_write`; the future waits while the journal is being reopened."""
@@ -158,7 +170,7 @@ class JournalHandle:
         """`Journal.submit_snapshot`; the future waits while the journal is being reopened."""
         return self._later("submit_snapshot", (stream, seq, state), {})
 
-    def append(self, stream: str, events: Iterable[NewEvent], **options: Any) -> Any:
+    def append(self, stream: str, events: Sequence[NewEvent], **options: Any) -> Any:
         """`Journal.append`."""
         return self.submit(stream, events, **options).result()
 

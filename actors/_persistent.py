@@ -51,8 +51,9 @@ class _Step:
 
     def __init__(self) -> None:
         self.events: list[NewEvent] = []
-        self.effects: list[NewEffect] = []
-        self.calls: list[Callable[[], object]] = []
+        # Few steps have any of these; what is not made is not collected either.
+        self.effects: list[NewEffect] | None = None
+        self.calls: list[Callable[[], object]] | None = None
         self.dirty = False  # apply() has been entered
         self.error: BaseException | None = None  # out of apply(): the state is not to be trusted
 
@@ -223,6 +224,8 @@ class PersistentActor(Actor):
         """
         self._us_may_write("effect")
         step, alone = self._us_open_step()
+        if step.effects is None:
+            step.effects = []
         if dedupe_key is None:
             dedupe_key = f"{self.persistence_id}:{self._us_seq}:{len(step.effects)}"
         step.effects.append(NewEffect(channel, payload, dedupe_key, self.persistence_id))
@@ -319,6 +322,8 @@ class PersistentActor(Actor):
 
     def _us_when_safe(self, call: Callable[[], object]) -> None:
         step, alone = self._us_open_step()
+        if step.calls is None:
+            step.calls = []
         step.calls.append(call)
         if alone:
             self._us_submit(step)
@@ -332,14 +337,14 @@ class PersistentActor(Actor):
             if gate is None:
                 gate = Gate()
                 gate.settle(None)
-            for call in step.calls:
+            for call in step.calls or ():
                 gate.add_done_callback(_if_safe(call))
             return
-        gate = self._us_gate = Gate()
-        for call in step.calls:
+        gate = self._us_gate = _Settling(self)
+        for call in step.calls or ():
             gate.add_done_callback(_if_safe(call))
         expected, epoch = self._us_seq - len(step.events), self._us_writer.epoch
-        if not step.effects:  # the common case, and the cheaper way
+        if step.effects is None:  # the common case, and the cheaper way
             commit = self._us_journal.submit(
                 self.persistence_id, step.events, expected_seq=expected, epoch=epoch
             )
@@ -348,7 +353,7 @@ class PersistentActor(Actor):
             write = Write(appends=appends if step.events else (), effects=step.effects)
             commit = self._us_journal.submit_write(write)
         self._us_writer.last = commit
-        commit.add_done_callback(_Settle(self, gate))
+        commit.add_done_callback(gate)
         every = self.snapshot_every
         if every is not None and self._us_seq - self._us_snapshot_seq >= every:
             self._us_save_snapshot(gate)
@@ -367,25 +372,28 @@ class PersistentActor(Actor):
         gate.add_done_callback(save)
 
 
-class _Settle:
-    """Tells the actor and its gate how a write ended. Runs on the journal's thread."""
+class _Settling(Gate):
+    """A gate that opens, or tells its actor of the failure, as a write ends.
 
-    __slots__ = ("actor", "gate")
+    It is called on the journal's thread.
+    """
 
-    def __init__(self, actor: PersistentActor, gate: Gate) -> None:
+    __slots__ = ("actor",)
+
+    def __init__(self, actor: PersistentActor) -> None:
+        super().__init__()
         self.actor = actor
-        self.gate = gate
 
     def __call__(self, commit: CommitFuture[Any]) -> None:
         error = commit.exception()
         if error is None:
-            self.gate.settle(None)
+            self.settle(None)
             return
         actor = self.actor
         # Later writes fail because of the first one; everybody is told the first cause.
         if actor._us_broken is None:
             actor._us_broken = error
-        self.gate.settle(actor._us_broken)
+        self.settle(actor._us_broken)
         actor.actor_ref._us_fail(
             actor._us_broken, incarnation=actor._us_own_incarnation, phase="append"
         )

@@ -111,7 +111,7 @@ class EventRegistry:
             entry = EventType(name, version, cls, priority, tuple(topics))
             self._by_name[name] = entry
             self._by_class[cls] = entry
-            return cls
+            return cls  # pyright: ignore[reportReturnType]  # narrowed above
 
         return register
 
@@ -178,14 +178,10 @@ class EventRegistry:
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
             path, reason = _locate(event, str(error))
             raise EventEncodeError(entry.name, path, reason) from error
+        if metadata is not None:
+            metadata = dict(metadata)
         return NewEvent(
-            entry.name,
-            payload,
-            id=id,
-            metadata=_dict(metadata),
-            priority=entry.priority,
-            topics=entry.topics,
-            version=entry.version,
+            entry.name, payload, id, metadata, entry.priority, entry.topics, entry.version
         )
 
     def decode(self, type: str, version: int, payload: Any) -> tuple[Any, ...]:  # noqa: A002 -- ditto
