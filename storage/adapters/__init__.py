@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from understudy.storage._protocols import (
+    Ends,
     JournalStore,
     ListOptions,
     OutboxStore,
@@ -14,6 +15,7 @@ from understudy.storage._protocols import (
     StorageAdapter,
     StorageStats,
     StoredValue,
+    StreamEnd,
 )
 from understudy.storage.adapters._errors import (
     BadStorageUrl,
@@ -46,6 +48,7 @@ from understudy.storage.adapters._url import (
 __all__ = [
     "BadStorageUrl",
     "CleanupResult",
+    "Ends",
     "FileSystemAdapter",
     "JournalStore",
     "ListOptions",
@@ -72,6 +75,7 @@ __all__ = [
     "StoreFailed",
     "StoreInUse",
     "StoredValue",
+    "StreamEnd",
     "make_storage",
     "migrate",
     "open_storage",
