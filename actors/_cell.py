@@ -136,6 +136,7 @@ class Cell(pykka.ActorRef[Any]):
         "_us_fast",
         "_us_gate",
         "_us_guardian",
+        "_us_high",
         "_us_idle",
         "_us_incarnation",
         "_us_info",
@@ -164,6 +165,7 @@ class Cell(pykka.ActorRef[Any]):
     _us_fast: bool
     _us_gate: Any
     _us_guardian: Any
+    _us_high: int
     _us_idle: bool
     _us_incarnation: int
     _us_info: ClassInfo
@@ -203,6 +205,7 @@ class Cell(pykka.ActorRef[Any]):
         self._us_fast = fast = info.plain and dispatcher.fast and runtime.plain
         self._us_gate = None
         self._us_guardian = guardian
+        self._us_high = 0
         self._us_idle = False
         self._us_incarnation = 0
         self._us_info = info
@@ -473,7 +476,9 @@ class Cell(pykka.ActorRef[Any]):
     ) -> int:
         """Serve a long mailbox: a batch at a time is cut off, and what is left of it put back."""
         queue = self._us_queue
-        count = min(len(queue), BATCH)
+        count = len(queue)
+        self._us_high = max(self._us_high, count)
+        count = min(count, BATCH)
         batch = iter(queue[:count])
         del queue[:count]
         self._us_batch = batch
@@ -531,8 +536,10 @@ class Cell(pykka.ActorRef[Any]):
                 if message is mailbox:
                     return IDLE
             else:
-                if not self._us_queue:
+                count = len(self._us_queue)
+                if not count:
                     return IDLE
+                self._us_high = max(self._us_high, count)
                 message = self._us_queue.pop(0)
             strand.envelope = message
             strand.turns += 1

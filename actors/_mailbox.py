@@ -73,14 +73,19 @@ class Mailbox:
 class MailboxStatistics:
     """A look at one mailbox.
 
-    `oldest_age` (seconds the longest waiting message has waited) and `high_water` (the most that
-    ever waited) are measured for mailboxes with a capacity or a priority; for the default one
-    `high_water` is None, and `oldest_age` is None too: its sends do not read the clock.
+    `high_water` is the most that ever waited. The default mailbox takes it when its actor takes
+    messages up, in batches of up to 1024, and when it is asked: a peak of up to 8 messages, or
+    one that came and went within a batch, may be missed. It goes on through restarts.
+
+    `oldest_age` is how many seconds the longest waiting message has waited, None where nothing
+    waits. For the default mailbox it is always None: its sends do not read the clock, and a plain
+    message has no place for a time. A `Mailbox` with a capacity, however large,
+    measures it.
     """
 
     depth: int
     capacity: int | None
-    high_water: int | None
+    high_water: int
     oldest_age: float | None
     dropped: int
     rejected: int

@@ -127,7 +127,9 @@ class ActorRef(LivingCell, Generic[A]):
         if extra is not None and extra.mailbox is not None:
             statistics: MailboxStatistics = extra.mailbox.statistics(self._us_queue)
             return statistics
-        return MailboxStatistics(self._us_depth(), None, None, None, 0, 0, 0)
+        depth = self._us_depth()
+        self._us_high = high = max(depth, self._us_high)
+        return MailboxStatistics(depth, None, high, None, 0, 0, 0)
 
     def mailbox_depth(self) -> int:
         """How many messages wait."""

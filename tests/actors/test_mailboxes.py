@@ -393,3 +393,29 @@ class TimerMachine(RuleBasedStateMachine):
 
 TestTimers = TimerMachine.TestCase
 TestTimers.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize("trace", [False, True])
+def test_a_mailbox_without_a_limit_knows_its_high_water(room, trace):
+    class Holds(us.Actor):
+        def on_receive(self, message):
+            if trace:
+                self.context.become(self.on_receive)
+            if message == "hold":
+                held.set()
+                return go_on.wait(WAIT)
+            return message
+
+    held, go_on = threading.Event(), threading.Event()
+    ref = room.spawn(Holds)
+    assert ref.mailbox_statistics().high_water == 0
+    ref.tell("hold")
+    assert held.wait(WAIT)
+    for number in range(100):
+        ref.tell(number)
+    go_on.set()
+    assert ref.ask("end", timeout=WAIT) == "end"
+    statistics = ref.mailbox_statistics()
+    assert statistics.depth == 0
+    assert 100 <= statistics.high_water <= 101
+    assert statistics.oldest_age is None
