@@ -15,7 +15,7 @@ WAIT = 5.0
 def test_calls_come_in_the_order_of_their_times():
     clock = us.SystemClock()
     called = queue.SimpleQueue()
-    now = clock.monotonic()
+    now = clock.monotonic() + 1.0  # not before a busy machine has ordered all three
     for delay in (0.02, 0.0, 0.01):
         clock.call_at(now + delay, lambda delay=delay: called.put(delay))
     assert [called.get(timeout=WAIT) for _ in range(3)] == [0.0, 0.01, 0.02]
@@ -25,8 +25,9 @@ def test_calls_come_in_the_order_of_their_times():
 def test_a_cancelled_call_is_not_made():
     clock = us.SystemClock()
     called = queue.SimpleQueue()
-    handle = clock.call_at(clock.monotonic() + 0.01, lambda: called.put("cancelled"))
-    clock.call_at(clock.monotonic() + 0.02, lambda: called.put("kept"))
+    soon = clock.monotonic() + 1.0  # not before a busy machine has come to the cancelling
+    handle = clock.call_at(soon, lambda: called.put("cancelled"))
+    clock.call_at(soon + 0.01, lambda: called.put("kept"))
     assert handle.cancel()
     assert not handle.cancel()
     assert handle.cancelled
