@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from understudy.actors import (
@@ -211,17 +210,20 @@ from understudy.supervision import (
 )
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from understudy import gateway, testing
 
-__version__ = metadata.version("understudy")
+    __version__: str
 
 # Rooms a program of actors may never enter are loaded when they are first named.
 _LAZY = ("gateway", "observability", "testing")
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata  # slow to import
+
+        version = globals()[name] = metadata.version("understudy")
+        return version
     if name in _LAZY:
         return importlib.import_module(f"understudy.{name}")
     msg = f"module 'understudy' has no attribute {name!r}"
