@@ -164,10 +164,16 @@ class EffectsConfig:
 
 @dataclass(frozen=True)
 class GatewayConfig:
-    """Where the gateway listens. Other machines reach it only if `host` says so."""
+    """Where the gateway listens. Other machines reach it only if `host` says so.
+
+    allowed_hosts: further names, separated by commas, by which the server may be called (in
+        `Host`); `*` for any. On loopback the address and `localhost` are always among them, on
+        other addresses an empty text means any.
+    """
 
     host: str = "127.0.0.1"
     port: int = _not_negative(3030)
+    allowed_hosts: str = ""
 
 
 @dataclass(frozen=True)
@@ -299,7 +305,8 @@ class Config:
             if dataclasses.is_dataclass(value) and not isinstance(value, type):
                 value = dataclasses.asdict(value)
             elif spec.name == "dispatchers":
-                value = {key: dict(table) for key, table in value.items()}
+                table: Any = value
+                value = {key: dict(options) for key, options in table.items()}
             data[spec.name] = value
         return data
 
@@ -462,7 +469,7 @@ def _check(cls: type[Any], spec: dataclasses.Field[Any], name: str, value: Any, 
         good = isinstance(value, int) and not isinstance(value, bool)
     elif wanted is float:
         good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        value = float(value) if good else value
+        value = float(value) if good else value  # pyright: ignore[reportArgumentType]
         good = good and math.isfinite(value)
     else:
         if isinstance(value, os.PathLike):

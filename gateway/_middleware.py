@@ -100,7 +100,7 @@ class SameOrigin:
             headers = Headers(scope=scope)
             origin = headers.get("origin")
             if origin is not None and not self._is_ours(origin, headers.get("host", "")):
-                await self._refuse(origin, scope, receive, send)
+                await refuse(_foreign(origin), scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -109,22 +109,24 @@ class SameOrigin:
             return True
         return urlsplit(origin).netloc.lower() == host.lower() != ""
 
-    async def _refuse(self, origin: str, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = GatewayError(
-            "foreign_origin",
-            f"a page of {origin[:200]!r} may not use this gateway; "
-            "name it in allowed_origins if it should",
-            status=403,
-        )
-        if scope["type"] == "websocket":
-            # The handshake itself is refused: a foreign page gets no socket to read from.
-            await receive()
-            extensions: dict[str, Any] = scope.get("extensions") or {}
-            if "websocket.http.response" not in extensions:
-                await send({"type": "websocket.close", "code": 1008})
-                return
-        response = Response(encode_json(problem.body()), 403, media_type="application/json")
-        if scope["type"] == "websocket":
-            await response(scope, receive, send)
+
+def _foreign(origin: str) -> GatewayError:
+    return GatewayError(
+        "foreign_origin",
+        f"a page of {origin[:200]!r} may not use this gateway; "
+        "name it in allowed_origins if it should",
+        status=403,
+    )
+
+
+async def refuse(problem: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, or a WebSocket's handshake, with `problem`: nothing behind it is asked."""
+    if scope["type"] == "websocket":
+        # The handshake itself is refused: a foreign page gets no socket to read from.
+        await receive()
+        extensions: dict[str, Any] = scope.get("extensions") or {}
+        if "websocket.http.response" not in extensions:
+            await send({"type": "websocket.close", "code": 1008})
             return
-        await response(scope, receive, send)
+    body = encode_json(problem.body())
+    await Response(body, problem.status, media_type="application/json")(scope, receive, send)

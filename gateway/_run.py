@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.agents import SessionHost
 from understudy.gateway._app import build
 from understudy.gateway._gateway import Gateway
+from understudy.gateway._hosts import split_names
 from understudy.gateway._server import Server, bind
 from understudy.supervision import ActorSystem, SystemFailed
 
@@ -36,6 +37,8 @@ def run(
     if shutdown_timeout is None:
         limits = [system.config.shutdown_timeout for system in behind]
         shutdown_timeout = max(limits, default=SHUTDOWN_TIMEOUT)
+    settings = [system.config.gateway for system in behind]
+    names = [name for section in settings for name in split_names(section.allowed_hosts)]
     failures: list[SystemFailed] = []
 
     def stop_systems(remaining: float) -> None:
@@ -52,6 +55,7 @@ def run(
         shutdown_timeout=shutdown_timeout,
         on_started=on_started,
         on_stopped=stop_systems,
+        allowed_hosts=names,
     )
     for system in behind:
         _tie(system, server)

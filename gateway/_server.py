@@ -18,9 +18,10 @@ import uvicorn
 
 from understudy.gateway._drain import Drain
 from understudy.gateway._errors import BindFailed, StartupFailed
+from understudy.gateway._hosts import KnownHosts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
     from typing import Any
 
@@ -91,6 +92,8 @@ class Server:
         shutdown_timeout: Seconds from the order to stop to the end.
         on_started: Called with the address once connections are answered, on the server's thread.
         on_stopped: Called with the seconds that remain, after the last connection.
+        allowed_hosts: Names in `Host` that are answered beside those of the address. On an address
+            that other machines reach, none given means any.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Server:
         shutdown_timeout: float = 10.0,
         on_started: Callable[[str], None] | None = None,
         on_stopped: Callable[[float], None] | None = None,
+        allowed_hosts: Iterable[str] = (),
     ) -> None:
         self.address = address_of(listener)
         self.started = threading.Event()
@@ -109,7 +113,8 @@ class Server:
         self._shutdown_timeout = shutdown_timeout
         self._on_started = on_started
         self._on_stopped = on_stopped
-        self._drain = Drain(application)
+        bound = listener.getsockname()[0]
+        self._drain = Drain(KnownHosts(application, bound, allowed_hosts))
         self._server = _Uvicorn(
             uvicorn.Config(
                 self._drain,

@@ -138,9 +138,11 @@ def serve(host):
     """Serve an application on a free port until the test ends: `serve()`, `serve(app)`."""
     doors: list[tuple[Door, threading.Thread]] = []
 
-    def start(application=None, **options) -> Door:
+    def start(application=None, allowed_hosts=(), **options) -> Door:
         app = application or understudy.gateway.app(host, **options)
-        server = Server(app, bind("127.0.0.1", 0), shutdown_timeout=10.0)
+        server = Server(
+            app, bind("127.0.0.1", 0), shutdown_timeout=10.0, allowed_hosts=allowed_hosts
+        )
         thread = threading.Thread(target=server.run, name="gateway-under-test")
         thread.start()
         assert server.started.wait(SECONDS)

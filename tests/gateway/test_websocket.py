@@ -313,7 +313,7 @@ def test_a_client_that_reads_nothing_at_all_is_given_up_and_its_cursor_stands(
     with socket.create_connection((where.hostname, where.port), timeout=20) as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.sendall(
-            b"GET /v1/sessions/ada/flood/t1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            b"GET /v1/sessions/ada/flood/t1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
             b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
             b"Sec-WebSocket-Version: 13\r\n\r\n"
         )
