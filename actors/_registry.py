@@ -5,6 +5,8 @@ hands out our refs and takes our classes (see `_actor` for why those are no subc
 there).
 """
 
+# pyright: reportReturnType=false
+# For type checkers it is described without bodies: Pykka's own registry is what runs.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -26,7 +26,9 @@ _NONE: Any = None
 
 
 if hasattr(tasks, "_swap_current_task"):
-    _swap: Callable[[Any, Any], Any] = tasks._swap_current_task
+    # From Python 3.12 on.
+    _swap: Callable[[Any, Any], Any]  # pyright: ignore[reportRedeclaration]
+    _swap = tasks._swap_current_task  # pyright: ignore[reportAttributeAccessIssue]
 else:
     _current: dict[Any, Any] = tasks._current_tasks  # type: ignore[attr-defined]
 
@@ -55,7 +57,7 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         then: Callable[[Any, Any, Any, Turn], None],
     ) -> None:
         super().__init__(loop=strand.loop)
-        self.cell = cell
+        self.cell: Any = cell
         self.current = cell
         self.lock = lock
         self.envelope = envelope

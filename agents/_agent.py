@@ -93,7 +93,7 @@ class Agent(Actor):
         cancel = functools.partial(loop.call_soon_threadsafe, task.cancel)
         error: BaseException | None = None
         try:
-            if turn.begin(self.actor_ref._us_incarnation, cancel):
+            if turn.begin(self.actor_ref._us_incarnation, cancel):  # pyright: ignore[reportArgumentType]  # it is variadic
                 await self._us_drive(turn)
         except BaseException as raised:
             error = raised

@@ -118,21 +118,21 @@ class Entry:
 
     # -- for the session ---------------------------------------------------------------------
 
-    def opened(self, ref: ActorRef[Session]) -> None:
+    def opened(self, ref: ActorRef[Any]) -> None:
         """An incarnation has read its book: wake it when there is mail."""
         with self.lock:
             self.ref = ref
             self.opening = False
             self.closing = False
 
-    def closed(self, ref: ActorRef[Session]) -> None:
+    def closed(self, ref: ActorRef[Any]) -> None:
         """The incarnation has ended in order; mail waits until its actor is gone."""
         with self.lock:
             if self.ref == ref:
                 self.ref = None
                 self.closing = True
 
-    def try_close(self, ref: ActorRef[Session]) -> bool:
+    def try_close(self, ref: ActorRef[Any]) -> bool:
         """Leave memory, unless there is mail."""
         with self.lock:
             if self.inbox or self.ref != ref:

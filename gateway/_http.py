@@ -161,7 +161,8 @@ async def _closing_frame(
         return None
     try:
         frame: Mapping[str, Any] = turn.result(timeout=0).frame
-    except Exception as failure:
+    except Exception as error:
+        failure: Any = error
         if not hasattr(failure, "code"):
             raise
         return {

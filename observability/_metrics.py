@@ -274,7 +274,7 @@ def _journal(handle: JournalHandle) -> Iterator[Metric]:
         stats = journal.stats() if journal is not None else None
         effects = journal.outbox.counts() if journal is not None else {}
     except UnderstudyError:
-        stats = None
+        stats, effects = None, {}
     yield _gauge("journal_up", "Whether the journal is open.", stats is not None)
     if stats is None:
         return

@@ -73,7 +73,7 @@ class LiveSubscription:
 
     def _pump(self, reader: Reader) -> bool:
         """Deliver what there is, at most a turn's worth; whether there may be more."""
-        count = 0
+        count = end = 0
         if self.stream is None:
             end = reader.catalog.view.position
             if reader.refresh is not None:

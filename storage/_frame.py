@@ -154,7 +154,8 @@ def encode_batch(
                 data, length = _full_event(stream, index, event, payload, pack, seal)
             if event_id is not None:
                 if ids is None:
-                    ids = [None] * count
+                    unnamed: list[str | None] = [None] * count
+                    ids = unnamed
                 if not (type(event_id) is str and 0 < len(event_id) <= 100 and event_id.isascii()):
                     check_name("id", event_id, stream, index)
                 ids[index] = event_id

@@ -71,7 +71,8 @@ class Ids:
                 if known is None:
                     continue
             if found is None:
-                found = [None] * len(ids)
+                unknown: list[tuple[int, int] | None] = [None] * len(ids)
+                found = unknown
             found[place] = known
         return found
 

@@ -422,7 +422,7 @@ def _count(core: Core, txn: Any, old: str | None, new: str | None) -> None:
         return
     meta = core.database("meta")
     row = txn.get(b"effects.counts", db=meta)
-    counts = dict.fromkeys(STATUSES, 0) if row is None else unpack(row)
+    counts: dict[str, int] = dict.fromkeys(STATUSES, 0) if row is None else unpack(row)
     if old is not None:
         counts[old] -= 1
     if new is not None:

@@ -12,7 +12,7 @@ from understudy.storage._write import WriteResult
 
 if TYPE_CHECKING:
     from understudy.storage._core import Core
-    from understudy.storage._write import Write
+    from understudy.storage._write import LedgerStatus, Write
     from understudy.storage._writer import PreparedAppend, Writer
 
 
@@ -31,7 +31,7 @@ class PreparedWrite:
         ]
         self._deletes = [join(delete.bucket, delete.key) for delete in write.deletes]
         self._cursors = [(join(cursor.name), pack(cursor.seq)) for cursor in write.cursors]
-        self._ledger = [
+        self._ledger: list[tuple[bytes, LedgerStatus, bytes, float | None]] = [
             (join(row.scope, row.key), row.status, encoded("result", row.result), row.expires_at)
             for row in write.ledger
         ]

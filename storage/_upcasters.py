@@ -109,7 +109,7 @@ def _results(result: Any, event: Stored) -> Iterable[Stored]:
         elif isinstance(item, tuple) and len(item) in (2, 3):
             yield Stored(item[0], item[2] if len(item) == 3 else 1, item[1])
         elif hasattr(item, "type") and hasattr(item, "payload"):  # a NewEvent
-            yield Stored(item.type, getattr(item, "version", 1), item.payload)
+            yield Stored(item.type, getattr(item, "version", 1), item.payload)  # pyright: ignore[reportAttributeAccessIssue]  # it has them
         else:
             raise EventDecodeError(
                 event.type, event.version, "", f"its upcaster returned {item!r} in its list"

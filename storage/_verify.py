@@ -210,7 +210,7 @@ class Verifier:
 
     def _snapshots(self) -> int:
         count = 0
-        key: bytes | None = b""
+        key: bytes = b""
         while True:
             with self._core.environment.reading() as txn:
                 cursor = txn.cursor(self._core.database("snapshots"))

@@ -341,7 +341,7 @@ def _is_owner(peer: socket.socket) -> bool:
 
 
 def _send(peer: socket.socket, value: Any) -> None:
-    body = msgpack.packb(value, default=str)
+    body: bytes = msgpack.packb(value, default=str)  # pyright: ignore[reportAssignmentType]  # it ships no types
     peer.sendall(_LENGTH.pack(len(body)) + body)
 
 

@@ -57,7 +57,7 @@ class TreeNode:
 
     def walk(self) -> Iterator[TreeNode]:
         """This node and all below it, parents first."""
-        stack = [self]
+        stack: list[TreeNode] = [self]
         while stack:
             node = stack.pop()
             yield node

@@ -83,7 +83,7 @@ class Raw(Store):
 
     def append(self, batch: Sequence[Event]) -> None:
         """One write, one flush."""
-        os.write(self.file, b"".join(map(msgpack.packb, batch)))
+        os.write(self.file, b"".join(map(msgpack.packb, batch)))  # pyright: ignore[reportArgumentType]  # bytes, without an autoreset
         os.fdatasync(self.file)
 
     def replay(self, *, decode: bool) -> int:

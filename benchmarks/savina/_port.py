@@ -36,7 +36,7 @@ class Role:
     stage: Stage
     me: Ref
 
-    def receive(self, message: Any) -> Any:
+    def receive(self, message: Any, /) -> Any:
         """Handle one message; on the library's thread or loop, one at a time."""
         raise NotImplementedError
 

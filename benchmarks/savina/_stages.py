@@ -168,11 +168,11 @@ class AsyncioStage(Stage):
         cell = _Cell()
         actor = role.__new__(role)
         actor.stage = self
-        actor.me = cell
+        actor.me = cell  # pyright: ignore[reportAttributeAccessIssue]  # its tell is an attribute
         actor.__init__(*args)  # type: ignore[misc]  # made in two steps, so that __init__ knows `me`
         loop = self._asking if _asks(role) else self._telling
         cell.task = asyncio.get_running_loop().create_task(loop(cell, actor.receive))
-        return cell
+        return cell  # pyright: ignore[reportReturnType]  # its tell is an attribute
 
     async def _telling(self, cell: _Cell, receive: Callable[[Any], Any]) -> None:
         take = cell.queue.get

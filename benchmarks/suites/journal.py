@@ -351,6 +351,7 @@ def concurrent(bench: Bench) -> None:
             journal.append(name, [NewEvent("moved", {"amount": i})], expected_seq=i)
 
     def reading(name: str) -> None:
+        count = 0
         for _ in range(each):
             count = sum(1 for _ in journal.read(name))
         read.append(count)

@@ -10,6 +10,8 @@ from understudy.benchmarks._scenario import Metric, Scenario, declare
 from understudy.benchmarks.suites.journal import account
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from understudy.benchmarks._bench import Bench
 
 LIMIT = 60.0
@@ -29,7 +31,7 @@ def _host(bench: Bench, thinking: float, **options: Any) -> tuple[Any, Any]:
     from understudy.supervision import ActorSystem
 
     class Echo(Agent):
-        async def respond(self, message: Any, turn: Any) -> Any:
+        async def respond(self, message: Any, turn: Any) -> AsyncIterator[str]:
             del turn
             if thinking:
                 await asyncio.sleep(thinking)

@@ -44,7 +44,7 @@ class LazyGroup(TyperGroup):
         except BrokenPipeError:
             if not nobody_reads():
                 raise
-            ctx.exit(0)
+            return ctx.exit(0)
         return result
 
     def list_commands(self, ctx: Any) -> list[str]:
