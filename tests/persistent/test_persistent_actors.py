@@ -549,7 +549,7 @@ def test_a_restart_that_overtakes_a_replay_applies_no_event_twice(system: us.Act
 def test_recoveries_at_the_same_time_are_bounded(
     open_system: Callable[..., us.ActorSystem], data_dir: Path | None
 ) -> None:
-    config = us.Config(persistence={"concurrent_recoveries": 3})
+    config = us.Config(persistence=us.PersistenceConfig(concurrent_recoveries=3))
     system = open_system(config=config, data_dir=data_dir)
     lock = threading.Lock()
     now, most = 0, 0

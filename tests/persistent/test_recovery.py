@@ -60,7 +60,10 @@ def clock() -> ManualClock:
 @pytest.fixture
 def small(open_system: Callable[..., us.ActorSystem], clock: ManualClock) -> us.ActorSystem:
     """A system that reads two events at a time."""
-    config = us.Config(persistence={"replay_batch": 2}, detector={"enabled": False})
+    config = us.Config(
+        persistence=us.PersistenceConfig(replay_batch=2),
+        detector=us.DetectorConfig(enabled=False),
+    )
     system = open_system(clock=clock, config=config)
     system.journal.append("account:ada", deposits(1, 2, 3, 4, 5))
     return system

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -115,7 +116,7 @@ def test_cut_short_at_any_step_a_complete_journal_is_there(swollen, monkeypatch,
         before = content(journal)
     with monkeypatch.context() as patch:
         # What a killed process would not have done either.
-        patch.setattr(_shrink.shutil, "rmtree", lambda *_args, **_kwargs: None)
+        patch.setattr(shutil, "rmtree", lambda *_args, **_kwargs: None)
         if step == "replace":
             patch.setattr(pathlib.Path, "replace", cut)
         else:
