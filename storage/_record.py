@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from collections.abc import Mapping, Sequence  # noqa: TC003 - a struct's types are asked for
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Priority = Literal["critical", "normal"]
 
@@ -26,9 +24,8 @@ NIL = msgspec.Raw(b"\xc0")
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class NewEvent:
-    """An event on its way into a stream.
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event on its way into a stream. Its fields are not checked before it is appended.
 
     Args:
         type: stable name of what happened.
@@ -51,8 +48,7 @@ class NewEvent:
     version: int = 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class AppendResult:
+class AppendResult(msgspec.Struct, frozen=True):
     """Where an append stands.
 
     Attributes:
