@@ -21,7 +21,8 @@ WS = "/v1/sessions/ada/echo/t1/ws"
 
 
 def status(door, host: str) -> int:
-    return door.http.get("/health", headers={"Host": host}).status_code
+    code: int = door.http.get("/health", headers={"Host": host}).status_code
+    return code
 
 
 def test_a_rebound_name_is_told_which_setting_would_let_it_in(door) -> None:
