@@ -70,7 +70,9 @@ def _load_file(path: Path, above: tuple[Path, ...]) -> type[Supervisor]:
     path = path.resolve()
     if path in above:
         chain = " -> ".join(str(p) for p in (*above, path))
-        raise InvalidTree("include", str(path), f"a tree without a circle ({chain})")
+        raise InvalidTree(
+            "include", str(path), f"a tree without a circle: take out one include of {chain}"
+        )
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -168,7 +170,7 @@ class _Reader:
         kind = STRATEGIES.get(table.get("strategy", OneForOne.name))
         if kind is None:
             self.wrong(f"{where}.strategy", table["strategy"], ", ".join(STRATEGIES))
-            return OneForOne()
+            kind = OneForOne  # its limits are checked all the same
         known = ("intensity", "period", "budget")
         limits: dict[str, Any] = {key: table[key] for key in known if key in table}
         if limits.get("intensity") == "unlimited":
@@ -200,7 +202,7 @@ class _Reader:
         return found
 
     def _class(self, path: Any, where: str, base: type) -> Any:
-        expected = f'"module:Class" of a {base.__name__}'
+        expected = f'"module:Class", a subclass of {base.__name__},'
         if not isinstance(path, str) or path.count(":") != 1:
             self.wrong(where, path, expected)
             return None
@@ -221,7 +223,6 @@ class _Reader:
         if not isinstance(table, dict):
             self.wrong(where, table, "a table")
             return None
-        before = len(self.problems)
         self._keys(table, _CHILD_KEYS, where)
         fields = {k: v for k, v in table.items() if k in _CHILD_KEYS}
         below = fields.pop("supervisor", None)
@@ -236,11 +237,14 @@ class _Reader:
         for key, kind in (("heartbeat", Heartbeat), ("mailbox", Mailbox)):
             options = fields.get(key)
             if isinstance(options, dict):
-                fields[key] = self._nested(
-                    f"{where}.{key}", lambda kind=kind, options=options: kind(**options)
-                )
-        if cls is None or len(self.problems) > before:
-            return None
+                try:
+                    fields[key] = kind(**options)
+                except (TypeError, ValueError) as error:
+                    self.wrong(f"{where}.{key}", options, f"other options: {error}")
+                    del fields[key]
+        if cls is None:
+            # Told above; the other fields are checked all the same.
+            cls = Supervisor if below is not None else pykka.Actor
         spec: ChildSpec | None = self._nested(where, lambda: ChildSpec(cls=cls, **fields))
         assert spec is None or below is None or is_supervisor(spec.cls)
         return spec

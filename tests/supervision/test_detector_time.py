@@ -20,6 +20,7 @@ from understudy.actors import Actor, ActorBusy, ActorFrozen, ActorRestarted, Hea
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from understudy.actors import ActorRef
     from understudy.supervision import ActorSystem
 
 SECONDS = float(os.environ.get("UNDERSTUDY_STRESS_SECONDS", "0"))
@@ -93,6 +94,7 @@ def test_what_hangs_is_met_within_five_seconds(
     events: queue.SimpleQueue[tuple[float, Any]] = queue.SimpleQueue()
     kinds = (ActorRestarted,) if watched else (ActorFrozen, ActorBusy)
     live_system.events.subscribe(lambda event: events.put((time.monotonic(), event)), *kinds)
+    ref: ActorRef[Any]
     if how == "coroutine":
         ref = live_system.spawn(RecoveredCoroutine if watched else FreezingCoroutine)
     elif how == "loop":
@@ -143,11 +145,11 @@ def test_none_of_a_thousand_that_idle_work_or_wait_on_a_lease_is_suspected(
     busy = [live_system.spawn(Working) for _ in range(330)]
     waiting = [live_system.spawn(Waiting) for _ in range(130)]
     awaiting = [live_system.spawn(Awaiting) for _ in range(200)]
-    for ref in (*busy, *waiting, *awaiting):
+    refs: tuple[ActorRef[Any], ...] = (*idle, *busy, *waiting, *awaiting)
+    for ref in refs[len(idle) :]:
         ref.tell("work")
     with pytest.raises(queue.Empty):
         suspected.get(timeout=SECONDS)
     ends[0].set()
-    refs: tuple[Any, ...] = (*idle, *busy, *waiting, *awaiting)
     assert {ref.ask("who", timeout=60) for ref in refs} == {1}
     assert live_system.stats().frozen == 0

@@ -152,8 +152,8 @@ CHILD = f'[supervisor]\n[[supervisor.children]]\nid="a"\nclass="{HERE}:Stock"\na
         (CHILD + "speed=1", "supervisor.children[0].speed", 1),
         (CHILD + "restart='often'", "supervisor.children[0].restart", "often"),
         (CHILD + "shutdown=-1", "supervisor.children[0].shutdown", -1.0),
-        (CHILD + "mailbox={capacity=0}", "supervisor.children[0].mailbox", None),
-        (CHILD + "heartbeat={timeout=0}", "supervisor.children[0].heartbeat", None),
+        (CHILD + "mailbox={capacity=0}", "supervisor.children[0].mailbox", {"capacity": 0}),
+        (CHILD + "heartbeat={timeout=0}", "supervisor.children[0].heartbeat", {"timeout": 0}),
         (CHILD + CHILD.partition("\n")[2], "supervisor.children.id", "a"),
         ("[supervisor]\n[[supervisor.children]]\nid='a'", "supervisor.children[0].class", None),
         (
@@ -194,7 +194,17 @@ def test_everything_wrong_in_a_file_is_told_at_once(tmp_path: pathlib.Path) -> N
         write(tmp_path, CHILD + "restart='often'\nspeed=1\n[supervisor.backoff]\nfirst=-1")
     )
     fields = {problem.field for problem in error.problems}
-    assert {"supervisor.children[0].speed", "supervisor.backoff.first"} <= fields
+    assert {
+        "supervisor.children[0].speed",
+        "supervisor.children[0].restart",
+        "supervisor.backoff.first",
+    } <= fields
+
+
+def test_limits_are_checked_beside_a_strategy_that_is_unknown(tmp_path: pathlib.Path) -> None:
+    error = refused(write(tmp_path, "[supervisor]\nstrategy='some'\nintensity=-1"))
+    fields = [problem.field for problem in error.problems]
+    assert fields == ["supervisor.strategy", "supervisor.intensity"]
 
 
 def test_a_file_that_is_no_toml_is_refused(tmp_path: pathlib.Path) -> None:
