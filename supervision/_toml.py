@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from understudy.supervision._supervisor import Supervisor
 
 __all__ = ["load_tree"]
 
+_MEMBER = re.compile(r"\b[A-Z]\w+\.([A-Z_]+)\b")
 _SUPERVISOR_KEYS = (
     "name", "strategy", "intensity", "period", "budget", "backoff", "auto_shutdown", "decider",
     "children", "include",
@@ -64,6 +66,11 @@ def load_tree(source: str | Path) -> type[Supervisor]:
 
     """
     return _load_file(Path(source), ())
+
+
+def _as_written(expected: str | None) -> str:
+    """Accepted values as they stand in a file: `"brutal"` for `Shutdown.BRUTAL`."""
+    return _MEMBER.sub(lambda found: f'"{found[1].lower()}"', expected or "another value")
 
 
 def _load_file(path: Path, above: tuple[Path, ...]) -> type[Supervisor]:
@@ -114,7 +121,7 @@ class _Reader:
                     if isinstance(problem, InvalidTree)
                     else (f"{where}.{problem.field}")
                 )
-                self.wrong(inside, problem.value, problem.expected or "another value")
+                self.wrong(inside, problem.value, _as_written(problem.expected))
         except (TypeError, ValueError) as error:
             self.wrong(where, str(error), "another value")
         return None
@@ -202,7 +209,7 @@ class _Reader:
         return found
 
     def _class(self, path: Any, where: str, base: type) -> Any:
-        expected = f'"module:Class", a subclass of {base.__name__},'
+        expected = f'"module:Class", a subclass of {base.__name__}'
         if not isinstance(path, str) or path.count(":") != 1:
             self.wrong(where, path, expected)
             return None
@@ -212,7 +219,7 @@ class _Reader:
             for part in name.split("."):
                 found = getattr(found, part)
         except Exception as error:
-            self.wrong(where, path, f"{expected} that can be imported ({error})")
+            self.wrong(where, path, f"{expected}, that can be imported ({error})")
             return None
         if not (isinstance(found, type) and issubclass(found, base)):
             self.wrong(where, path, f"{expected}; this is {found!r}")

@@ -201,6 +201,11 @@ def test_everything_wrong_in_a_file_is_told_at_once(tmp_path: pathlib.Path) -> N
     } <= fields
 
 
+def test_accepted_values_are_told_as_they_stand_in_a_file(tmp_path: pathlib.Path) -> None:
+    error = refused(write(tmp_path, CHILD + "restart='often'"))
+    assert error.expected == '"permanent", "transient", "temporary"'
+
+
 def test_limits_are_checked_beside_a_strategy_that_is_unknown(tmp_path: pathlib.Path) -> None:
     error = refused(write(tmp_path, "[supervisor]\nstrategy='some'\nintensity=-1"))
     fields = [problem.field for problem in error.problems]
