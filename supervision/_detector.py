@@ -162,6 +162,10 @@ class Judge:
                 return track.verdict
         return Verdict.ALIVE
 
+    def verdicts(self) -> dict[Any, Verdict]:
+        """What the last sweep held of every actor that was inside a handler."""
+        return {track.ref: track.verdict for track in list(self._tracks.values())}
+
     def sweep(self, now: float, looks: Iterable[Look]) -> list[Finding]:
         """Judge everything that is inside a handler at `now` (monotonic seconds)."""
         last, self._last = self._last, now

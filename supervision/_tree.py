@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from understudy.supervision._detector import Verdict
 from understudy.supervision._family import short
 from understudy.supervision._spec import ChildState, is_supervisor
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["TreeNode", "build_tree", "tree_data"]
 
+_STATES = {
+    Verdict.BUSY: "busy",
+    Verdict.WAITING: "waiting",
+    Verdict.FROZEN: "frozen",
+    Verdict.OVERDUE: "frozen",
+}
 SHOWN = 50
 """Children of one parent that the text shows; a data structure of all of them is there too."""
 
@@ -31,7 +38,9 @@ class TreeNode:
         name: last part of it.
         cls: name of its class.
         kind: `"system"`, `"supervisor"` or `"worker"`.
-        state: `running`, `starting`, `restarting`, `stopping` or `stopped`.
+        state: `running`, `starting`, `restarting`, `stopping` or `stopped`; of one that has been
+            in a handler for long also what the failure detector holds: `busy`, `waiting` (on a
+            lease or for an answer), `frozen`.
         restarts: how often it was restarted.
         depth: messages that wait.
         oldest: seconds the oldest of them has waited, None where unknown.
@@ -139,6 +148,8 @@ class _Picture:
         self._system = system
         self._families = system.realm.families
         self._working = working
+        watcher = system.realm.watcher
+        self._verdicts = watcher.judge.verdicts() if watcher is not None else {}
 
     def facts(
         self,
@@ -154,6 +165,8 @@ class _Picture:
             children = tuple(self.child(path, info) for info in reversed(family.which_children()))
         mail = ref.mailbox_statistics()
         message = self._working.get(ref)
+        if state == "running" and ref in self._working:
+            state = _STATES.get(self._verdicts.get(ref, Verdict.ALIVE), state)
         return {
             "path": path,
             "name": path.rpartition("/")[2],

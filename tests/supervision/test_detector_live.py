@@ -156,6 +156,7 @@ def test_without_a_heartbeat_it_is_only_reported(
     assert result.status is HealthStatus.DEGRADED
     assert ref.path in result.detail
     assert system.realm.watcher.verdict(ref) is Verdict.FROZEN
+    assert [node.state for node in system.tree().walk() if node.path == ref.path] == ["frozen"]
     gate.set()
     log.take()
     ref.ask("who")
