@@ -7,6 +7,7 @@ thread that stands still, since its CPU clock, its stack and its fencing are wha
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,9 +20,10 @@ from understudy.actors import (
     ActorFailed,
     ActorFrozen,
     ActorRestarted,
+    DispatcherStarved,
     Heartbeat,
 )
-from understudy.actors._runtime import Runtime
+from understudy.actors._runtime import Runtime, Starving
 from understudy.actors._strand import Strand
 from understudy.supervision import (
     ActorSystem,
@@ -415,6 +417,22 @@ def test_the_detector_is_itself_supervised(
     detector.ask("up?")
     sweep(system, clock, 3)
     assert ref.ask("who", timeout=10) == 2  # what it had seen before was not forgotten
+
+
+def test_a_starved_dispatcher_is_told_once_as_long_as_it_lasts(
+    system: ActorSystem, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    system.events.subscribe(told.put, DispatcherStarved)
+    starving = [Starving("pool", 7, 4, clock.monotonic())]
+    monkeypatch.setattr(system.runtime, "starving", lambda: list(starving))
+    sweep(system, clock, 2)
+    starving.clear()
+    sweep(system, clock, 1)
+    starving.append(Starving("pool", 9, 4, clock.monotonic()))
+    sweep(system, clock, 1)
+    assert [told.get(timeout=10).waiting for _ in range(2)] == [7, 9]
+    assert told.empty()
 
 
 def test_what_runs_elsewhere_has_a_pulse(system: ActorSystem, clock: ManualClock) -> None:
