@@ -62,7 +62,9 @@ class Interceptor:
         if inspect.iscoroutinefunction(method):
 
             @functools.wraps(method)
-            async def wrapped(actor: Any, *args: Any, **kwargs: Any) -> Any:
+            async def wrapped(  # pyright: ignore[reportRedeclaration]  # one of the two
+                actor: Any, *args: Any, **kwargs: Any
+            ) -> Any:
                 message = _first(args, kwargs)
                 return await self.run_async(actor, message, lambda: method(actor, *args, **kwargs))
         else:
@@ -212,7 +214,10 @@ def intercept(
 
 def around(cell: Any, message: Any, call: Callable[[], Any]) -> Any:
     """Call `call` with all interceptors of the system and the class around it."""
+    inner, outer = cell._us_info.interceptors, cell._us_rt.interceptors
+    if not (inner or outer):
+        return call()
     actor = cell._us_actor
-    for interceptor in (*reversed(cell._us_info.interceptors), *reversed(cell._us_rt.interceptors)):
+    for interceptor in (*reversed(inner), *reversed(outer)):
         call = functools.partial(interceptor.run, actor, message, call)
     return call()
