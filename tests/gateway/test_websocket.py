@@ -310,7 +310,7 @@ def test_a_client_that_reads_nothing_at_all_is_given_up_and_its_cursor_stands(
 
     monkeypatch.setattr(host, "attach", watched)
     where = urlsplit(door.url)
-    with socket.create_connection((where.hostname, where.port), timeout=20) as stuck:
+    with socket.create_connection((where.hostname, where.port), timeout=60) as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.sendall(
             b"GET /v1/sessions/ada/flood/t1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
@@ -321,7 +321,7 @@ def test_a_client_that_reads_nothing_at_all_is_given_up_and_its_cursor_stands(
         key = SessionKey("ada", "flood", "t1")
         # More than the buffers of both sides can hold together.
         door.host.send(key, "150x65536", message_id="m1").result(60)
-        assert given_up.wait(20)
+        assert given_up.wait(60)
     monkeypatch.undo()
     assert door.host.cursor(key) == 0
     with door.connect("ada/flood/t1") as client:
