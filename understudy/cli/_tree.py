@@ -29,6 +29,9 @@ STATE_COLOURS = {
     "restarting": typer.colors.YELLOW,
     "stopping": typer.colors.YELLOW,
     "stopped": typer.colors.BRIGHT_BLACK,
+    "waiting": typer.colors.CYAN,
+    "busy": typer.colors.YELLOW,
+    "frozen": typer.colors.RED,
 }
 
 
