@@ -27,7 +27,8 @@ def add_trace_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _without_copy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    # Another handler's formatter leaves the finished text in the record, as `message`.
+    # Another handler's formatter leaves the finished text and time in the record.
+    event.pop("asctime", None)
     if event.get("message") == event.get("event"):
         event.pop("message", None)
     return event

@@ -20,7 +20,7 @@ def run(bench: Bench, body: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a coroutine on the loop that the peer stands for."""
     factory: Any = None
     if bench.peer == "uvloop":
-        import uvloop
+        import uvloop  # pyright: ignore[reportMissingImports] - an optional peer
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:

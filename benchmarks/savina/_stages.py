@@ -246,7 +246,7 @@ class UvloopStage(AsyncioStage):
 
     def loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """Its loop."""
-        import uvloop
+        import uvloop  # pyright: ignore[reportMissingImports] - an optional peer
 
         return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
 
