@@ -7,7 +7,6 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PORT   ?= 3030
 UNDERSTUDY_DATA_DIR ?= .understudy
-export PORT UNDERSTUDY_DATA_DIR
 
 .DEFAULT_GOAL := help
 .PHONY: help run test demo lint format types bench bench-check test-pykka coverage clean
@@ -49,7 +48,7 @@ $(VENV)/.bench: setup.cfg pyproject.toml | $(BIN)/python
 	@touch $@
 
 run: $(VENV)/.run  ## serve the Librarian on http://127.0.0.1:$PORT (ARGS='--docs PATH' for your own documents)
-	@exec $(BIN)/python examples/librarian $(ARGS)
+	@PORT='$(PORT)' UNDERSTUDY_DATA_DIR='$(UNDERSTUDY_DATA_DIR)' exec $(BIN)/python examples/librarian $(ARGS)
 
 test: $(VENV)/.test  ## run the test suite (ARGS='tests/actors -k mailbox' for a part)
 	@$(BIN)/python -m pytest $(ARGS)
