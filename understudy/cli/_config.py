@@ -67,4 +67,6 @@ def rows(loaded: Config) -> list[tuple[str, Any, str]]:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value == "":
+        return '""'
     return "-" if value is None else str(value)
