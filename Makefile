@@ -51,7 +51,7 @@ run: $(VENV)/.run  ## serve the Librarian on http://127.0.0.1:$PORT (ARGS='--doc
 	@PORT='$(PORT)' UNDERSTUDY_DATA_DIR='$(UNDERSTUDY_DATA_DIR)' exec $(BIN)/python examples/librarian $(ARGS)
 
 test: $(VENV)/.test  ## run the test suite (ARGS='tests/actors -k mailbox' for a part)
-	@$(BIN)/python -m pytest $(ARGS)
+	@if [ -n "$(ARGS)" ]; then exec $(BIN)/python -m pytest $(ARGS); fi; PYTEST="$(BIN)/python -m pytest" sh tests/rooms.sh
 
 demo: $(VENV)/.test  ## kill -9 the server three times in the middle of answers and count what was lost
 	@$(BIN)/python examples/librarian/demo.py $(ARGS)
