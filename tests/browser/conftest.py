@@ -24,7 +24,8 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+# Not of the session: as long as it lives, its event loop runs on the main thread.
+@pytest.fixture(scope="module")
 def browser():
     if not Path(CHROMIUM).exists():
         pytest.skip(f"there is no {CHROMIUM}; apt-get install chromium brings it")
