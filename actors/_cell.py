@@ -257,11 +257,11 @@ class Cell(pykka.ActorRef[Any]):
             if sender is not None:
                 cause = strand.envelope
                 if type(cause) is not tuple:
-                    message = (message, None, sender, strand, strand.turns, None, None)
+                    message = (message, None, sender, strand, strand.number, None, None)
                 elif cause[5] is not None or cause[3] is None:
-                    message = (message, None, sender, strand, strand.turns, cause[5], None)
+                    message = (message, None, sender, strand, strand.number, cause[5], None)
                 else:
-                    message = seal(message, None, sender, strand, strand.turns)
+                    message = seal(message, None, sender, strand, strand.number)
             elif isinstance(message, tuple):
                 message = (message, None, None, None, 0, None, None)
         self._us_queue.append(message)
@@ -285,7 +285,7 @@ class Cell(pykka.ActorRef[Any]):
         strand = local.strand
         if strand is not None:
             sender = strand.current
-            turn = strand.turns
+            turn = strand.number
             if strand.loop is not None:
                 if sender is None:
                     sender = cell_var.get(None)
@@ -346,6 +346,7 @@ class Cell(pykka.ActorRef[Any]):
         lock = self._us_lock
         below = strand.current
         envelope = strand.envelope
+        number = strand.number
         room = strand.room
         verdict = IDLE
         try:
@@ -388,7 +389,7 @@ class Cell(pykka.ActorRef[Any]):
                         break
                     message = queue.pop(0)
                     strand.envelope = message
-                    strand.turns += 1
+                    strand.turns = strand.number = strand.turns + 1
                     try:
                         if type(message) is not tuple:
                             result = receive(message)
@@ -427,6 +428,7 @@ class Cell(pykka.ActorRef[Any]):
                         break
             strand.current = below
             strand.envelope = envelope
+            strand.number = number
             if self._us_lock is lock:
                 if below is not None:
                     self._us_below = None
@@ -445,6 +447,7 @@ class Cell(pykka.ActorRef[Any]):
             # claim, and have somebody look once more.
             strand.current = below
             strand.envelope = envelope
+            strand.number = number
             strand.room = room
             if self._us_owner is strand:
                 if self._us_lock is lock and self._us_batch is not None:
@@ -484,7 +487,7 @@ class Cell(pykka.ActorRef[Any]):
         self._us_batch = batch
         for message in batch:
             strand.envelope = message
-            strand.turns += 1
+            strand.turns = strand.number = strand.turns + 1
             try:
                 if type(message) is not tuple:
                     result = receive(message)
@@ -542,7 +545,7 @@ class Cell(pykka.ActorRef[Any]):
                 self._us_high = max(self._us_high, count)
                 message = self._us_queue.pop(0)
             strand.envelope = message
-            strand.turns += 1
+            strand.turns = strand.number = strand.turns + 1
             context = extra.context if extra is not None else None
             try:
                 if context is None:

@@ -154,7 +154,7 @@ class Context:
         cell = self._cell
         strand = local.strand
         if strand is not None and strand.current is cell:
-            turn = strand.turns
+            turn = strand.number
             here = cell._us_turn_here()
             if here is not None:
                 return MessageInfo(here.envelope, strand, here.number)
@@ -172,7 +172,7 @@ class Context:
         envelope = strand.envelope
         if type(envelope) is not tuple:
             envelope = (envelope, None, None, None, 0, None, None)
-        info = MessageInfo(envelope, strand, strand.turns)
+        info = MessageInfo(envelope, strand, strand.number)
         talk = Talk(None, 0, id=correlation_id or info.correlation_id, trace=trace)
         again = envelope[0]
         if again.__class__ is Returned:

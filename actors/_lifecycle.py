@@ -303,7 +303,7 @@ class LivingCell(Cell):
 
     def _us_enter(self, strand: Strand, lock: Any, actor: Any) -> None:
         envelope, strand.envelope = strand.envelope, None
-        strand.turns += 1
+        strand.turns = strand.number = strand.turns + 1
         self._us_rt.count_hook()
         try:
             result = self._us_start_hooks(actor)
@@ -479,7 +479,7 @@ class LivingCell(Cell):
             return
         actor = self._us_actor
         envelope, strand.envelope = strand.envelope, None
-        strand.turns += 1
+        strand.turns = strand.number = strand.turns + 1
         self._us_rt.count_hook()
         try:
             result = self._us_in_context(actor.on_stop)

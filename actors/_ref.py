@@ -304,6 +304,7 @@ class ActorRef(LivingCell, Generic[A]):
                 lock = self._us_lock
                 below = strand.current
                 outer = strand.envelope
+                number = strand.number
                 try:
                     # The claim, in one line without a call: see _cell.
                     self._us_owner = owner = self._us_owner or strand
@@ -321,7 +322,7 @@ class ActorRef(LivingCell, Generic[A]):
                                 strand.envelope = message
                             strand.current = self
                             strand.room = room - 1
-                            strand.turns += 1
+                            strand.turns = strand.number = strand.turns + 1
                             if strand.runtime is not self._us_rt:
                                 strand.adopt(self._us_rt)
                             context = strand.spare
@@ -336,6 +337,7 @@ class ActorRef(LivingCell, Generic[A]):
                                 strand.spare = context
                             strand.current = below
                             strand.envelope = outer
+                            strand.number = number
                             strand.room = room
                             extra = self._us_extra
                             if (
@@ -354,6 +356,7 @@ class ActorRef(LivingCell, Generic[A]):
                             return self._us_inline_late(strand, lock, result, message)
                         self._us_let_go(strand, lock, YIELD)
                 except BaseException as error:
+                    strand.number = number
                     final = self._us_inline_raised(strand, lock, below, outer, room, message, error)
                     if final is error:
                         raise

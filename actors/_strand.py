@@ -75,8 +75,9 @@ def throw_unwind(*thread_ids: int) -> None:
 class Strand:
     """What one thread is running.
 
-    `current` and `envelope` are the innermost actor and its message; `turns` counts handler
-    calls, so that (turns, current) is a progress stamp that costs no clock. `room` is how many
+    `current` and `envelope` are the innermost actor and its message; `number` is that of its
+    handler call. `turns` counts the calls, so that (turns, current) is a progress stamp that costs
+    no clock; the two differ after an inline ask, which counts on. `room` is how many
     inline asks may still be nested, zero while a deadline is in force.
     """
 
@@ -89,6 +90,7 @@ class Strand:
         "hurry",
         "loop",
         "mark",
+        "number",
         "own",
         "pool",
         "room",
@@ -107,6 +109,7 @@ class Strand:
         self.current: Any = None
         self.envelope: Any = None
         self.turns = 0
+        self.number = 0
         self.room = INLINE_DEPTH
         self.waiting: Any = None
         self.spare: Context | None = None

@@ -61,7 +61,7 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         self.current = cell
         self.lock = lock
         self.envelope = envelope
-        self.number = strand.turns
+        self.number = strand.number
         self.strand = strand
         self.context = context
         self.then = then
@@ -94,7 +94,7 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         self.cell = self.current = cell
         self.lock = lock
         self.envelope = envelope
-        self.number = self.strand.turns
+        self.number = self.strand.number
         self.context = context
         self.then = then
         self.over = False

@@ -479,6 +479,66 @@ def test_causes_chains_and_senders_of_messages_are_known(room):
     assert [line["sender"] for line in seen] == [None, *refs[:-1]]
 
 
+class Detours(us.Actor):
+    """Asks others in the middle of a message, then passes it on; answers the ids it saw."""
+
+    def on_receive(self, message):
+        detour, next_one = message
+        before = self.context.message.id
+        detour()
+        after = self.context.message.id
+        next_one.tell([])
+        return before, after
+
+
+class Fails(us.Actor):
+    def on_receive(self, message):
+        raise ValueError(message)
+
+
+class Starts(us.Actor):
+    def on_start(self):
+        pass
+
+
+DETOURS = (
+    "an inline ask",
+    "an ask that fails",
+    "an ask through a mailbox of its own kind",
+    "an ask with a limit",
+    "a proxied call",
+    "a spawn whose on_start runs here",
+)
+
+
+def _detours(room):
+    plain, failing = room.spawn(Logs), room.spawn(Fails)
+    with_lane = room.spawn(Logs, mailbox=us.Mailbox(capacity=4))
+
+    def fail():
+        with pytest.raises(ValueError, match="no"):
+            failing.ask("no")
+
+    return {
+        "an inline ask": lambda: plain.ask(1),
+        "an ask that fails": fail,
+        "an ask through a mailbox of its own kind": lambda: with_lane.ask(1),
+        "an ask with a limit": lambda: plain.ask(1, timeout=WAIT),
+        "a proxied call": lambda: plain.proxy().log.get(),
+        "a spawn whose on_start runs here": lambda: room.spawn(Starts),
+    }
+
+
+@pytest.mark.parametrize("detour", DETOURS)
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_message_keeps_its_id_through_the_asks_of_its_handler(room, detour, inline):
+    ref, next_one = room.spawn(Detours), room.spawn(Traces)
+    message = (_detours(room)[detour], next_one)
+    before, after = ref.ask(message) if inline else ref.ask(message, timeout=WAIT)
+    assert after == before
+    assert next_one.ask("seen", timeout=WAIT)["cause"] == before
+
+
 def test_a_trace_set_once_goes_down_the_chain(room):
     refs = [room.spawn(Traces) for _ in range(4)]
     refs[0].ask(["trace-1", *refs[1:]])
