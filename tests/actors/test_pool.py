@@ -183,14 +183,19 @@ def test_a_thread_actor_has_a_thread_named_after_its_class(room):
 
 
 def test_a_closed_runtime_ends_its_threads(make_room):
+    before = set(threading.enumerate())  # a thread of an earlier test may still be unwinding
     room = make_room()
     room.spawn(Echo).ask("x", timeout=WAIT)
-    threads = [t for t in threading.enumerate() if t.name.startswith("room-")]
+    threads = [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("room-") and thread not in before
+    ]
     assert threads
     room.close()
     for thread in threads:
         thread.join(WAIT)
-    assert not any(thread.is_alive() for thread in threads)
+    assert [thread.name for thread in threads if thread.is_alive()] == []
     with pytest.raises(us.SystemStopped):
         room.spawn(Echo)
 
