@@ -654,6 +654,30 @@ class Cell(pykka.ActorRef[Any]):
 
     # --- looked at from outside --------------------------------------------------------------
 
+    def _us_mail(self) -> int:
+        """How many items wait in the user lane, marks included."""
+        batch = self._us_batch
+        return len(self._us_queue) + (batch.__length_hint__() if batch is not None else 0)
+
+    def _us_waiting(self, which: int) -> Any:
+        """The message that is served next (0), or that came last (-1), of those that wait."""
+        batch = self._us_batch
+        ahead: list[Any] = []
+        if batch is not None:
+            _, (items,), *at = batch.__reduce__()  # the list, and how far it has come
+            ahead = items[at[0] :] if at else []
+        for item in (self._us_queue or ahead)[-1:] if which else (ahead or self._us_queue)[:1]:
+            return item[0] if type(item) is tuple else item
+        return None
+
+    def _us_markable(self) -> bool:
+        """Whether marks may be put into the mailbox: it is alive, and of the default kind."""
+        return self._us_gate is None and self._us_phase != CLOSED
+
+    def _us_suspended(self) -> bool:
+        """Whether it is between two incarnations, or stands still for its guardian's word."""
+        return self._us_phase == SUSPENDED
+
     def _us_holder(self) -> Any:
         """The strand that runs this actor now, or the suspended turn that keeps it busy."""
         extra = self._us_extra

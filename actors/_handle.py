@@ -19,6 +19,7 @@ from understudy.actors._envelope import Returned, StopRequest, TimerDue, WatchNo
 from understudy.actors._errors import ActorDeadError, Timeout
 from understudy.actors._future import _when_done
 from understudy.actors._guardian import Failure
+from understudy.actors._marks import Mark
 from understudy.actors._strand import cell_var
 from understudy.actors._turn import Turn
 
@@ -504,6 +505,13 @@ def _notice(
     return _HANDLED
 
 
+def _mark(cell: Any, strand: Strand, lock: Any, mark: Mark, envelope: Any, receive: Any) -> Any:
+    del strand, lock, envelope, receive
+    cell._us_rt.marks.served(cell, mark)
+    cell._us_rt.count_hook()
+    return _HANDLED
+
+
 SPECIAL: Final[dict[type, Any]] = {
     Returned: None,  # stands for the message in it
     ProxyCall: _proxy_call,
@@ -513,7 +521,8 @@ SPECIAL: Final[dict[type, Any]] = {
     StopRequest: _stop,
     TimerDue: _timer,
     WatchNotice: _notice,
+    Mark: _mark,
 }
 
-_KERNEL: Final = frozenset({_stop, _pykka_stop, _timer, _notice})
+_KERNEL: Final = frozenset({_stop, _pykka_stop, _timer, _notice, _mark})
 """Messages no interceptor sees: the user's message inside them is opened by itself."""

@@ -39,6 +39,7 @@ from understudy.actors._events import (
 )
 from understudy.actors._exit import ORDERED, Exit
 from understudy.actors._guardian import Failure
+from understudy.actors._marks import Mark
 from understudy.actors._strand import local, strand_here
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class LivingCell(Cell):
             envelopes, lost = self._us_take_away()
             self._us_phase = SUSPENDED
         self._us_odd = True
+        self._us_rt.marks.expect(self)
         if lost is not None:
             self._us_rt.fenced(lost)
         for envelope in envelopes:
@@ -345,6 +347,7 @@ class LivingCell(Cell):
         del strand
         self._us_phase = SUSPENDED
         self._us_odd = True
+        self._us_rt.marks.expect(self)
         self._us_actor = None
         if not isinstance(error, Ignore):
             stream = self._us_rt.stream
@@ -381,6 +384,7 @@ class LivingCell(Cell):
         actor = self._us_actor
         self._us_phase = SUSPENDED
         self._us_odd = True
+        self._us_rt.marks.expect(self)
         extra = self._us_extra
         if extra is not None and extra.turns:
             turns, extra.turns = extra.turns, []
@@ -646,7 +650,7 @@ class LivingCell(Cell):
                     message.future._us_resolve(True)
                 return
             if message.__class__ in _handle.SPECIAL and isinstance(
-                message, (WatchNotice, TimerDue)
+                message, (WatchNotice, TimerDue, Mark)
             ):
                 return
             if message.__class__ is _ActorStop:

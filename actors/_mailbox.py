@@ -78,9 +78,10 @@ class MailboxStatistics:
     one that came and went within a batch, may be missed. It goes on through restarts.
 
     `oldest_age` is how many seconds the longest waiting message has waited, None where nothing
-    waits. For the default mailbox it is always None: its sends do not read the clock, and a plain
-    message has no place for a time. A `Mailbox` with a capacity, however large,
-    measures it.
+    waits. A `Mailbox` with a capacity or a priority measures it. Sends to the default mailbox do
+    not read the clock: there the failure detector marks waiting mail at each of its sweeps, and
+    the age may be short by up to a sweep (0.5 s by default), and is None for standalone actors
+    and where the detector is off.
     """
 
     depth: int

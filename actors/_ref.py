@@ -129,7 +129,10 @@ class ActorRef(LivingCell, Generic[A]):
             return statistics
         depth = self._us_depth()
         self._us_high = high = max(depth, self._us_high)
-        return MailboxStatistics(depth, None, high, None, 0, 0, 0)
+        age = None
+        if depth:
+            age = self._us_rt.marks.oldest_age(self, self._us_rt.clock.monotonic())
+        return MailboxStatistics(depth, None, high, age, 0, 0, 0)
 
     def mailbox_depth(self) -> int:
         """How many messages wait."""
@@ -148,8 +151,7 @@ class ActorRef(LivingCell, Generic[A]):
         return self._us_info.heartbeat
 
     def _us_depth(self) -> int:
-        batch = self._us_batch
-        return len(self._us_queue) + (batch.__length_hint__() if batch is not None else 0)
+        return max(0, self._us_mail() - self._us_rt.marks.count(self))
 
     # --- sending -----------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from understudy.actors._event_stream import EventStream
 from understudy.actors._events import ActorStarted, DeadLetter
 from understudy.actors._exit import Exit, Failed
 from understudy.actors._future import Future
+from understudy.actors._marks import Marks
 from understudy.actors._own_thread import ThreadPerActor
 from understudy.actors._pool import Pool
 from understudy.actors._ref import ActorRef
@@ -159,6 +160,7 @@ class Runtime:
         self.refusals = 0
         self.zombies: set[Strand] = set()
         self.turns: set[Any] = set()
+        self.marks = Marks(self)
         self.spawn_child: Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any] = _no_family
         self.children_of: Callable[[Any], Sequence[Any]] = _no_children
         self._counted = 0

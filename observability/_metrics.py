@@ -247,10 +247,18 @@ def _system(system: ActorSystem) -> Iterator[Metric]:
     )
     yield _gauge("uptime_seconds", "Seconds since the system started.", system.uptime)
     # Less than a microsecond for each actor, and only when somebody asks.
-    depths = [ref.mailbox_depth() for ref in list(system.runtime.paths.values())]
+    refs = list(system.runtime.paths.values())
+    depths = [ref.mailbox_depth() for ref in refs]
     yield _gauge("mailbox_messages", "Messages waiting in all mailboxes.", sum(depths))
     yield _gauge(
         "mailbox_deepest", "Messages waiting in the fullest mailbox.", max(depths, default=0)
+    )
+    waiting = (ref for ref, depth in zip(refs, depths, strict=True) if depth)
+    ages = (ref.mailbox_statistics().oldest_age for ref in waiting)
+    yield _gauge(
+        "mailbox_oldest_seconds",
+        "Seconds the longest waiting message has waited.",
+        max((age for age in ages if age is not None), default=0.0),
     )
     dispatchers = system.runtime.stats().dispatchers
     for name, documentation in (

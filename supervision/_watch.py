@@ -105,6 +105,7 @@ class Watcher:
             self.sweeps += 1
             late_before = self.judge.late_sweeps
             findings = self.judge.sweep(now, gather(self._runtime))
+            self._runtime.marks.sweep(now)
             late = self.judge.late_sweeps != late_before
             if late:
                 logger.info("The failure detector came late and suspects nobody")

@@ -96,8 +96,10 @@ def test_waiting_messages_are_counted(system) -> None:
     assert entered.wait(20)
     for _ in range(7):
         ref.tell("more")
+    system.realm.watcher.sweep()
     values = metrics.values()
     free.set()
+    assert values["understudy_mailbox_oldest_seconds"] > 0.0
     assert values["understudy_mailbox_messages"] >= 7
     assert values["understudy_mailbox_deepest"] == 7
     assert values['understudy_dispatcher_running{dispatcher="pool"}'] >= 1

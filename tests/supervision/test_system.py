@@ -73,7 +73,9 @@ def test_a_tree_is_text_as_well(system: ActorSystem) -> None:
     assert "   └─ a  Probe, running" in text
 
 
-def test_a_tree_tells_restarts_failures_mail_and_work(system: ActorSystem, log: Log) -> None:
+def test_a_tree_tells_restarts_failures_mail_and_work(
+    system: ActorSystem, clock: ManualClock, log: Log
+) -> None:
     ref = system.spawn(Probe, log, "a", name="a")
     ref.tell(BOOM)
     log.take(2)
@@ -87,10 +89,12 @@ def test_a_tree_tells_restarts_failures_mail_and_work(system: ActorSystem, log: 
     ref.tell("count")
     ref.tell("count")
     assert inside.wait(10)
+    system.realm.watcher.sweep()
+    clock.advance(1.25)
     node = system.tree().find("/user/a")
     assert node is not None
     assert (node.restarts, node.last_failure) == (1, "RuntimeError('boom')")
-    assert node.depth == 2
+    assert (node.depth, node.oldest) == (2, 1.25)
     assert node.message is not None
     assert "work" in node.message
     gate.set()
