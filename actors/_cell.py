@@ -35,7 +35,7 @@ from understudy.actors._strand import cell_var, local, strand_here
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from understudy.actors._class_info import ClassInfo
     from understudy.actors._future import Future
@@ -156,7 +156,7 @@ class Cell(pykka.ActorRef[Any]):
     )
 
     _us_actor: Any
-    _us_args: tuple[tuple[Any, ...], dict[str, Any]] | None
+    _us_args: tuple[tuple[Any, ...], Mapping[str, Any]] | None
     _us_batch: Any
     _us_below: Cell | None
     _us_below_envelope: Any
@@ -182,11 +182,14 @@ class Cell(pykka.ActorRef[Any]):
     _us_stoppers: list[Future[bool]] | None
     _us_submit: Callable[[Cell], None]
 
-    def __init__(
+    def __init__(self, *facts: Any) -> None:
+        self._us_furnish(*facts)
+
+    def _us_furnish(
         self,
         cls: type[Any],
         args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        kwargs: Mapping[str, Any],
         runtime: Runtime,
         info: ClassInfo,
         dispatcher: Any,

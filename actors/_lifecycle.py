@@ -43,6 +43,8 @@ from understudy.actors._marks import Mark
 from understudy.actors._strand import local, strand_here
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from understudy.actors._future import Future
     from understudy.actors._strand import Strand
     from understudy.actors._turn import Turn
@@ -283,7 +285,7 @@ class LivingCell(Cell):
         cls = self.actor_class
         saved = self._us_args
         args: tuple[Any, ...]
-        kwargs: dict[str, Any]
+        kwargs: Mapping[str, Any]
         args, kwargs = saved if saved is not None else ((), {})
         make: Any = cls.__new__
         actor = make(cls) if make is object.__new__ else make(cls, *args, **kwargs)

@@ -49,7 +49,7 @@ from understudy.actors._strand import (
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from understudy.actors._clock import Clock
     from understudy.actors._guardian import Family
@@ -316,23 +316,50 @@ class Runtime:
         Raises:
             BaseException: what `__init__` or `on_start` raised, `Ignore` included.
         """
+        cell, started = self.spawn_begin(
+            cls, args, kwargs, path=path, parent=parent, guardian=guardian, **options
+        )
+        if started is None:
+            return cell
+        if started._us_done is None:
+            try:
+                started._us_wait(None, on_loop=True)
+            except BlockingAsk:
+                cell._us_halt(Exit.KILLED)
+                raise
+        started.get()
+        return cell
+
+    def spawn_plain(
+        self,
+        cls: type[Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        path: str,
+        parent: Any,
+        guardian: Any,
+    ) -> ActorRef[Any]:
+        """`spawn_cell` without options; spelled out for the common kind of class."""
         info = cls.__dict__.get("_us_info")
-        if options or info is None or not info.simple or cls.on_start is not _NO_START:
-            return self._spawn_any(
-                cls, args, kwargs, path=path, parent=parent, guardian=guardian, **options
+        if info is None or not info.simple or cls.on_start is not _NO_START:
+            return self.spawn_cell(
+                cls, args, dict(kwargs), path=path, parent=parent, guardian=guardian
             )
-        # The common kind, spelled out: `spawn_begin` without what it need not look at.
         if self.closed or self.forked:
             self.check_fork()
             raise SystemStopped(self.name)
-        cell: ActorRef[Any] = ActorRef(
-            cls, args, kwargs, self, info, self._pool, guardian, parent, path
-        )
-        self.paths[path] = cell  # type: ignore[index]  # a path is given where a name was
+        cell: Any = _new(ActorRef)
+        cell._us_furnish(cls, args, kwargs, self, info, self._pool, guardian, parent, path)
+        self.paths[path] = cell
         try:
             actor: Any = _new(cls)
             actor._actor_ref = cell
-            actor.__init__(*args, **kwargs)
+            if kwargs:
+                actor.__init__(*args, **kwargs)
+            elif args:
+                actor.__init__(*args)
+            else:
+                actor.__init__()
             if cell._us_actor is not actor:
                 cell._us_forgotten()
         except BaseException as error:
@@ -348,22 +375,7 @@ class Runtime:
         if cell._us_queue or cell._us_control:
             cell._us_idle = False
             cell._us_submit(cell)
-        return cell
-
-    def _spawn_any(
-        self, cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any
-    ) -> ActorRef[Any]:
-        cell, started = self.spawn_begin(cls, args, kwargs, **options)
-        if started is None:
-            return cell
-        if started._us_done is None:
-            try:
-                started._us_wait(None, on_loop=True)
-            except BlockingAsk:
-                cell._us_halt(Exit.KILLED)
-                raise
-        started.get()
-        return cell
+        return cell  # type: ignore[no-any-return]
 
     def spawn_begin(
         self, cls: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any], **options: Any

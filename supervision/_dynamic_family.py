@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from understudy.actors import Directive, Exit, Future, Ignore, Restart
 from understudy.supervision._await import await_shared, wait_here
@@ -61,8 +60,6 @@ class _Token:
 
 _TOKEN = _Token()
 _TRANSIENT = Restart.TRANSIENT
-_WORKERS: WeakSet[type[Any]] = WeakSet()
-"""Classes known to be no supervisors: asking each time costs more than the rest of a spawn."""
 
 
 class DynamicFamily(Family):
@@ -122,12 +119,12 @@ class DynamicFamily(Family):
             SystemStopped, ActorDeadError: the family is stopping.
 
         """
-        if cls not in _WORKERS:
+        if "_us_worker" not in cls.__dict__:
             if is_supervisor(cls):
                 started = self.start_child(cls, args, kwargs, name, restart, shutdown, **options)
                 up: ActorRef[Any] | None = wait_here(started)
                 return up
-            _WORKERS.add(cls)
+            cls._us_worker = True  # asking each time costs more than the rest of a spawn
         children = self._children
         if (
             name is None
@@ -142,20 +139,34 @@ class DynamicFamily(Family):
                 name = self._reserve(cls, None, restart, shutdown)
         else:
             name = self._reserve(cls, name, restart, shutdown)
+        ref: ActorRef[Any]
         try:
-            ref = self.realm.runtime.spawn_cell(
-                cls,
-                args,
-                kwargs,
-                path=self._prefix + name,
-                parent=self.owner,
-                guardian=self,
-                **options,
-            )
+            if options:
+                ref = self.realm.runtime.spawn_cell(
+                    cls,
+                    args,
+                    kwargs,
+                    path=self._prefix + name,
+                    parent=self.owner,
+                    guardian=self,
+                    **options,
+                )
+            else:
+                ref = self.realm.runtime.spawn_plain(
+                    cls, args, kwargs, self._prefix + name, self.owner, self
+                )
         except BaseException as error:
             self._not_spawned(name, error)
             return None
-        return self._entered(ref, name, restart, shutdown)
+        if (
+            restart is not _TRANSIENT
+            or shutdown is not None
+            or self.state is not RUNNING
+            or not ref.is_alive()
+        ):
+            return self._entered(ref, name, restart, shutdown)
+        children[name] = ref
+        return ref
 
     async def spawn_async(
         self,

@@ -223,8 +223,9 @@ class ActorSystem:
             args = (*cls.args, *args)
             kwargs = {**cls.kwargs, **kwargs}
             cls = cls.cls
-        if not isinstance(restart, Restart):
+        if restart is not _TRANSIENT and not isinstance(restart, Restart):
             restart = ChildSpec("child", cls, restart=restart).restart
+        ref: Any
         if dispatcher is None and mailbox is None and persistence_id is None:
             ref = family.spawn(cls, args, kwargs, name, restart)
         else:
@@ -239,7 +240,7 @@ class ActorSystem:
                 persistence_id=persistence_id,
             )
         # None after `Ignore` only: a type that says so would burden every other caller.
-        return cast("ActorRef[A]", ref)
+        return ref  # type: ignore[no-any-return]
 
     async def spawn_async(
         self,

@@ -177,6 +177,11 @@ class FakeRuntime:
         self.log(f"{cell.id} up")
         return cell
 
+    def spawn_plain(
+        self, cls: Any, args: Any, kwargs: Any, path: str, parent: Any, guardian: Any
+    ) -> Any:
+        return self.spawn_cell(cls, args, kwargs, path=path, parent=parent, guardian=guardian)
+
 
 def new_cell(*args: Any) -> Any:
     """A fake cell, for places that want a ref."""
