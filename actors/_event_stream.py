@@ -64,10 +64,17 @@ class EventStream:
             where: only those for which this is true.
 
         A dead ref is unsubscribed by itself.
+
+        Raises:
+            TypeError: the subscriber, or one of the types, is none.
         """
         if not isinstance(subscriber, Cell) and not callable(subscriber):
             msg = f"{subscriber!r} cannot subscribe: give an actor ref or a function"
             raise TypeError(msg)
+        for kind in types:
+            if not isinstance(kind, type):
+                msg = f"{kind!r} is no type of events: give classes, as in us.DeadLetter"
+                raise TypeError(msg)
         subscription = Subscription(self, subscriber, types or (object,), where)
         with self._lock:
             self._subscriptions = (*self._subscriptions, subscription)

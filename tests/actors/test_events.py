@@ -85,6 +85,13 @@ def test_what_cannot_subscribe_is_refused(room):
         room.runtime.stream.subscribe(3)
 
 
+def test_a_type_of_events_that_is_none_is_refused_and_nobody_is_hurt(room):
+    stream = room.runtime.stream
+    with pytest.raises(TypeError, match="no type of events"):
+        stream.subscribe(print, us.DeadLetter, "DeadLetter")
+    assert stream.subscribers(us.DeadLetter) == ()
+
+
 def test_a_subscriber_that_raises_hurts_nobody(room, caplog):
     seen = []
     room.runtime.stream.subscribe(lambda event: 1 / 0)
