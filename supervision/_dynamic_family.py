@@ -35,6 +35,7 @@ from understudy.supervision._spec import (
     ChildInfo,
     ChildSpec,
     Shutdown,
+    check_class,
     is_supervisor,
     name_problem,
 )
@@ -119,7 +120,10 @@ class DynamicFamily(Family):
             SystemStopped, ActorDeadError: the family is stopping.
 
         """
-        if "_us_worker" not in cls.__dict__:
+        if options:
+            check_class(cls, options.get("persistence_id"))
+        if not isinstance(cls, type) or "_us_worker" not in cls.__dict__:
+            check_class(cls)
             if is_supervisor(cls):
                 started = self.start_child(cls, args, kwargs, name, restart, shutdown, **options)
                 up: ActorRef[Any] | None = wait_here(started)
@@ -179,6 +183,7 @@ class DynamicFamily(Family):
         **options: Any,
     ) -> ActorRef[Any] | None:
         """`spawn` without blocking the event loop."""
+        check_class(cls, options.get("persistence_id"))
         if is_supervisor(cls):
             started = self.start_child(cls, args, kwargs, name, restart, shutdown, **options)
             ref: ActorRef[Any] | None = await await_shared(started)
@@ -242,6 +247,7 @@ class DynamicFamily(Family):
         """
         future: Future[Any] = Future()
         try:
+            check_class(cls, options.get("persistence_id"))
             name = self._reserve(cls, name, restart, shutdown)
         except Exception as error:
             future.set_exception((type(error), error, error.__traceback__))

@@ -174,11 +174,36 @@ def name_problem(name: Any) -> str | None:
     return 'a text of one character or more, without "/"'
 
 
+def check_class(cls: Any, persistence_id: str | None = None) -> None:
+    """Refuse what is no actor class, and a history for an actor that keeps none.
+
+    Raises:
+        InvalidChildSpec: with the field and what would do.
+
+    """
+    if not _is_actor_class(cls):
+        raise InvalidChildSpec("cls", cls, "an Actor class")
+    if persistence_id is not None and not _keeps_history(cls):
+        raise InvalidChildSpec("persistence_id", persistence_id, _no_history(cls))
+
+
+def _is_actor_class(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, pykka.Actor)
+
+
+def _keeps_history(cls: type[Any]) -> bool:
+    return hasattr(cls, "_us_recover")
+
+
+def _no_history(cls: type[Any]) -> str:
+    return f"None, since {cls.__name__} is no PersistentActor and would keep nothing"
+
+
 def _problems(v: Mapping[str, Any], unknown: Mapping[str, Any]) -> Iterator[InvalidChildSpec]:
     wrong = name_problem(v["id"])
     if wrong:
         yield InvalidChildSpec("id", v["id"], wrong)
-    if not (isinstance(v["cls"], type) and issubclass(v["cls"], pykka.Actor)):
+    if not _is_actor_class(v["cls"]):
         yield InvalidChildSpec("cls", v["cls"], "an Actor class")
     if not isinstance(v["args"], tuple):
         yield InvalidChildSpec("args", v["args"], "a tuple or list")
@@ -208,6 +233,12 @@ def _problems(v: Mapping[str, Any], unknown: Mapping[str, Any]) -> Iterator[Inva
         yield InvalidChildSpec("mailbox", v["mailbox"], "a Mailbox or None")
     if v["persistence_id"] is not None and not isinstance(v["persistence_id"], str):
         yield InvalidChildSpec("persistence_id", v["persistence_id"], "a text or None")
+    elif (
+        v["persistence_id"] is not None
+        and _is_actor_class(v["cls"])
+        and not _keeps_history(v["cls"])
+    ):
+        yield InvalidChildSpec("persistence_id", v["persistence_id"], _no_history(v["cls"]))
     known = ", ".join(field.name for field in fields(ChildSpec))
     for key, value in unknown.items():
         yield InvalidChildSpec(key, value, f"no such field; the fields are {known}")

@@ -480,7 +480,38 @@ def test_a_name_is_needed() -> None:
     assert caught.value.field == "name"
 
 
+@pytest.mark.parametrize("wrong", [Echo, Props(dict), dict, "Echo"], ids=str)
+def test_what_is_no_actor_class_is_refused_by_name(wrong: Any) -> None:
+    wrong = wrong.start() if wrong is Echo else wrong
+    with ActorSystem("test") as system:
+        with pytest.raises(InvalidChildSpec) as caught:
+            system.spawn(wrong)
+        with pytest.raises(InvalidChildSpec):
+            asyncio.run(system.spawn_async(wrong))
+        assert caught.value.field == "cls"
+    pykka.ActorRegistry.stop_all()
+
+
+def test_a_history_for_an_actor_that_keeps_none_is_refused() -> None:
+    with ActorSystem("test") as system:
+        crowd = system.spawn(Crowd, name="crowd").proxy()
+        for spawn in (
+            lambda: system.spawn(Echo, persistence_id="echo:1"),
+            lambda: asyncio.run(system.spawn_async(Echo, persistence_id="echo:1")),
+            lambda: crowd.start_child(Echo, persistence_id="echo:1").get(timeout=5.0),
+            lambda: ChildSpec("echo", Echo, persistence_id="echo:1"),
+        ):
+            with pytest.raises(InvalidChildSpec, match="Echo is no PersistentActor"):
+                spawn()
+
+
 # --- the data directory
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartFailed, match=str(tmp_path / "file")):
+        ActorSystem("test", data_dir=tmp_path / "file")
 
 
 def test_the_journal_lives_in_the_data_directory(tmp_path: pathlib.Path) -> None:
