@@ -182,7 +182,8 @@ class Config:
 
     ask_timeout: seconds an ask waits where it says nothing itself; none by default, as in Pykka.
     shutdown_timeout: seconds an ordered shutdown may take altogether.
-    data_dir: the folder of the journal; none keeps everything in memory.
+    data_dir: the folder that the commands work in. A program that makes its own `ActorSystem`
+        gives it to that: `ActorSystem(name, config=config, data_dir=config.data_dir)`.
     dispatchers: more dispatchers by name, each a table with `kind` ("pool", "thread",
         "asyncio") and for a pool `threads` and `max_threads`.
 
@@ -334,7 +335,9 @@ def _file(
         with file.open("rb") as stream:
             table = tomllib.load(stream)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(file), str(error), "a TOML file", str(file)) from error
+        raise ConfigError(
+            str(file), "", "a TOML file", str(file), text=f"{file} is no TOML file: {error}"
+        ) from error
     yield f"file {file}", table
 
 

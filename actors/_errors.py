@@ -96,7 +96,9 @@ class StartFailed(UnderstudyError):
         id: Any,  # noqa: A002 - OTP's word
         cause: BaseException | None,
     ) -> None:
-        super().__init__(f"{id} could not start: {cause!r}")
+        # The repr of an OSError leaves out which file it was about.
+        why = f"{type(cause).__name__}: {cause}" if isinstance(cause, OSError) else repr(cause)
+        super().__init__(f"{id} could not start: {why}")
         self.id = id
         self.cause = cause
         self.__cause__ = cause
@@ -146,8 +148,10 @@ class InvalidMailbox(UnderstudyError, ValueError):
 class ConfigError(UnderstudyError, ValueError):
     """A configuration key or value is not accepted; the message lists what is."""
 
-    def __init__(self, key: str, value: Any, accepted: str, origin: str) -> None:
-        super().__init__(f"{key} = {value!r} (from {origin}) is not accepted: {accepted}")
+    def __init__(
+        self, key: str, value: Any, accepted: str, origin: str, *, text: str | None = None
+    ) -> None:
+        super().__init__(text or f"{key} = {value!r} (from {origin}) is not accepted: {accepted}")
         self.key = key
         self.value = value
         self.accepted = accepted
