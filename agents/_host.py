@@ -519,6 +519,11 @@ def _check_agents(agents: Mapping[str, Any]) -> None:
             raise TypeError(
                 f"agents[{name!r}] is {agent!r}; give a subclass of us.Agent, or us.Props of one"
             )
+        if cls.respond is Agent.respond:
+            raise TypeError(
+                f"agents[{name!r}]: {cls.__name__} has no respond; "
+                "it needs  async def respond(self, message, turn)"
+            )
         SessionKey("user", name, "thread")  # a name that no key can carry is refused here
 
 

@@ -355,6 +355,9 @@ def test_an_agent_that_cannot_be_started_ends_the_turn_with_an_error(
             super().__init__()
             raise OSError("no model here")
 
+        async def respond(self, message: Any, turn: Any) -> AsyncIterator[Any]:
+            yield "never"
+
     host = us.SessionHost(system, agents={"b": Broken})
     with pytest.raises(us.TurnFailed) as caught:
         host.send("ada:b:t", "x").result(timeout=WAIT)
@@ -382,7 +385,8 @@ def test_a_respond_that_is_no_coroutine_is_an_error_that_says_so(
             return "text"
 
     class Missing(us.Agent):
-        pass
+        def respond(self, message: Any, turn: Any) -> Any:
+            return super().respond(message, turn)
 
     host = us.SessionHost(system, agents={"p": Plain, "m": Missing})
     for agent in "pm":

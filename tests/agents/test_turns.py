@@ -330,6 +330,16 @@ def test_what_is_no_agent_is_refused(system: us.ActorSystem, agent: Any) -> None
         us.SessionHost(system, agents={"x": agent})
 
 
+def test_an_agent_without_respond_is_refused_before_anybody_talks_to_it(
+    system: us.ActorSystem,
+) -> None:
+    class Mute(us.Agent):
+        pass
+
+    with pytest.raises(TypeError, match="Mute has no respond; it needs"):
+        us.SessionHost(system, agents={"x": Mute})
+
+
 def test_a_stopped_host_takes_no_message(system: us.ActorSystem) -> None:
     host = us.SessionHost(system, agents={"echo": Echo})
     host.stop()
