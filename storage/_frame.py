@@ -131,7 +131,10 @@ def encode_batch(
     packed: list[bytes] = []
     lengths: list[int] | None = None  # fields of each event; None while all have two
     ids: list[str | None] | None = None
-    count = len(events)
+    try:
+        count = len(events)
+    except TypeError:
+        raise BadEvent(f"{events!r} is no list of events", stream=stream) from None
     index = 0
     try:
         for index, event in enumerate(events):

@@ -528,8 +528,14 @@ class Journal(Upkeep):
             after: the seq (with a stream) or position to start behind. Optional, default 0.
             topics: only events with one of these topics. Optional.
             priority: "critical" or "normal". Optional, default both.
+
+        Raises:
+            TypeError: the callback cannot be called.
         """
         self._check()
+        if not callable(callback):
+            msg = f"{callback!r} cannot be called: give a function of one record"
+            raise TypeError(msg)
         _bounds(after, None)
         wanted = Filter.of(types, topics, None, None, priority)
         return self._feed.subscribe(callback, stream, wanted, after)

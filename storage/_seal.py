@@ -108,6 +108,8 @@ class Sealer:
         encrypt: Callable[[str], str | None] | None,
         compress: Callable[[str], bool] | None,
     ) -> None:
+        if encrypt is not None:
+            _aesgcm()  # refused at the opening, not at the first append
         self._keys = keys
         self._encrypt = encrypt
         self._compress = compress
@@ -189,10 +191,11 @@ class Sealer:
         key = None if self._keys is None else self._keys.get(key_id)
         if key is None:
             return Shredded(key_id)
+        cipher = _cipher(key)
         from cryptography.exceptions import InvalidTag
 
         try:
-            opened: bytes = _cipher(key).decrypt(nonce, secret, bound)
+            opened: bytes = cipher.decrypt(nonce, secret, bound)
         except InvalidTag as error:
             raise StorageError(
                 f"data encrypted with key {key_id!r} does not open with the key of that id; "
@@ -209,14 +212,18 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     return bytes(pair[0]), bytes(pair[1])
 
 
-def _cipher(key: bytes) -> Any:
+def _aesgcm() -> Any:
     try:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError as error:
         raise StorageError(
-            "encryption needs the package cryptography: pip install understudy[crypto]"
+            "encryption needs the package cryptography: pip install 'understudy[crypto]'"
         ) from error
-    return AESGCM(key)
+    return AESGCM
+
+
+def _cipher(key: bytes) -> Any:
+    return _aesgcm()(key)
 
 
 def _encrypted(key_id: str | None, key: bytes, data: bytes, bound: bytes) -> tuple[Any, ...]:

@@ -230,6 +230,12 @@ def test_a_payload_without_end_is_refused(journal):
         journal.append("s", [NewEvent("x", endless)])
 
 
+def test_an_event_outside_a_list_is_refused(journal):
+    with pytest.raises(BadEvent, match="is no list of events"):
+        journal.append("s", NewEvent("a", 1))
+    assert journal.last_seq("s") == 0
+
+
 def test_an_empty_batch_is_refused(journal):
     with pytest.raises(BadEvent, match="no event"):
         journal.append("s", [])

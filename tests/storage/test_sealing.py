@@ -170,9 +170,13 @@ def test_encryption_without_its_package_says_what_to_install(monkeypatch, keys):
         return original(name, *args, **kwargs)
 
     with Journal.in_memory(keys=keys, encrypt=by_person) as journal:
+        journal.append("person:ada", events(1))
         monkeypatch.setattr(builtins, "__import__", without)
         with pytest.raises(StorageError, match=r"understudy\[crypto\]"):
-            journal.append("person:ada", events(1))
+            Journal.in_memory(keys=keys, encrypt=by_person)
+        [record] = journal.read("person:ada")
+        with pytest.raises(StorageError, match=r"understudy\[crypto\]"):
+            _ = record.payload
 
 
 def test_a_codec_of_ones_own_packs_and_unpacks(path):
