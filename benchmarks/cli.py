@@ -32,7 +32,7 @@ class _RunByDefault(typer.core.TyperGroup):
     """`bench kernel --quick` means `bench run kernel --quick`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] != "--help"):
+        if not args or (args[0] not in self.commands and args[0] not in {"-h", "--help"}):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -40,6 +40,9 @@ class _RunByDefault(typer.core.TyperGroup):
 app = typer.Typer(
     cls=_RunByDefault,
     no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Measure what actors and durability cost on this machine, beside other libraries. "
     f"`bench [SUITE] [OPTIONS]` runs {SUITES}; `bench run --help` lists the options.",
 )
@@ -279,7 +282,7 @@ def check_command(
 def run_script(arguments: list[str] | None) -> None:
     """Run what a script has declared; see `understudy.benchmarks.main`."""
     mine = [s for s in REGISTRY.all() if s.origin.endswith(".py")]
-    script = typer.Typer(cls=_RunByDefault)
+    script = typer.Typer(cls=_RunByDefault, add_completion=False, rich_markup_mode=None)
 
     @script.command("run")
     def run_own(

@@ -210,7 +210,10 @@ class _Migration:
         held = {kind: count for kind, count in held.items() if count}
         if held:
             told = ", ".join(f"{count} {kind}" for kind, count in held.items())
-            raise MigrationRefused(f"the target holds {told}; name an empty one, or allow merging")
+            raise MigrationRefused(
+                f"the target holds {told}; name an empty one, or allow "
+                "merging (merge=True, --merge)"
+            )
 
     def _save(self, kind: str, after: Any) -> None:
         self.target.set(self.mark, {"kind": kind, "after": after})

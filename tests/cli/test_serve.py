@@ -124,6 +124,17 @@ def test_port_and_data_directory_come_from_the_environment(serve, tmp_path) -> N
     assert server.get("/health")["live"] is True
 
 
+def test_the_data_directory_of_the_configuration_file_is_used(serve, office) -> None:
+    (office / "understudy.toml").write_text('data_dir = "from-the-file"\n')
+    server = serve("office", "--port", "0").ready()
+    assert (office / "from-the-file" / "control.sock").exists()
+    assert not (office / ".understudy").exists()
+    assert command("tree", cwd=office).returncode == 0
+    assert command("journal", "ls", cwd=office).returncode == 0
+    assert command("tree", cwd=office, UNDERSTUDY_DATA_DIR="elsewhere").returncode == 2
+    assert server.get("/health")["ready"] is True
+
+
 def test_options_win_over_the_environment(serve, tmp_path) -> None:
     data = tmp_path / "data"
     server = serve(

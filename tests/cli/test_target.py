@@ -90,6 +90,13 @@ def test_a_factory_that_forgets_to_return_is_told() -> None:
         assemble("x:app", lambda config: None, Config())
 
 
+def test_a_function_of_something_else_is_neither_factory_nor_application() -> None:
+    def makes(place): ...
+
+    with pytest.raises(BadTarget, match="what its parameter 'place' shall be"):
+        assemble("x:app", makes, Config())
+
+
 def test_a_system_alone_is_not_served() -> None:
     with ActorSystem("alone") as system, pytest.raises(BadTarget, match="it is a ActorSystem"):
         assemble("x:app", system, Config())

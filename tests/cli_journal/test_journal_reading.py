@@ -11,6 +11,7 @@ import typer
 import understudy.cli
 from understudy.cli._journal_look import NoActorClass
 from understudy.cli._journal_open import NoJournal, NoStream
+from understudy.cli._target import BadTarget
 from understudy.storage import NewEvent
 
 
@@ -311,6 +312,8 @@ def test_replay_into_an_actor_prints_what_it_knew(history):
     assert "balance  111" in text
     with pytest.raises(NoActorClass, match="no subclass of PersistentActor"):
         state("Deposited")
+    with pytest.raises(BadTarget, match="cannot replay into 'office_of"):
+        state("Nobody")
 
 
 def test_replay_into_an_actor_needs_a_stream(history):

@@ -53,6 +53,8 @@ def test_migrate_reads_a_journal_beside_the_system_that_writes_it(run_storage, t
         )
     assert "events\t1\t1" in text
     assert "left behind: 1 cursors" in text
+    assert "copied all that the target can hold in" in text
+    assert "everything" not in text
 
 
 def test_migrate_into_a_store_that_holds_something_is_refused_unless_told(

@@ -11,6 +11,8 @@ from understudy.storage import UnderstudyError
 
 EXIT_ERROR = 2
 DEFAULT_DATA_DIR = ".understudy"
+CONFIG_VARIABLE = "UNDERSTUDY_CONFIG"
+CONFIG_FILE = "understudy.toml"
 
 
 class BadSetting(UnderstudyError):
@@ -20,11 +22,24 @@ class BadSetting(UnderstudyError):
         super().__init__(f"{name} is {value!r}; {expected}")
 
 
-def data_directory(given: Path | None) -> Path:
-    """The data directory: the option, else `UNDERSTUDY_DATA_DIR`, else `.understudy` here."""
+def data_directory(given: Path | None, config: Path | None = None) -> Path:
+    """The data directory, for all commands the same.
+
+    The option, else `UNDERSTUDY_DATA_DIR`, else `data_dir` of the configuration file (`config`,
+    else what `UNDERSTUDY_CONFIG` names, else `understudy.toml` here), else `.understudy` here.
+
+    Raises:
+        ConfigError: the file holds what is not accepted.
+        FileNotFoundError: the file that was named is not there.
+    """
     if given is not None:
         return given
-    return Path(os.environ.get("UNDERSTUDY_DATA_DIR") or DEFAULT_DATA_DIR)
+    named = os.environ.get("UNDERSTUDY_DATA_DIR")
+    if not named and (config or os.environ.get(CONFIG_VARIABLE) or Path(CONFIG_FILE).is_file()):
+        from understudy.actors import Config  # no room is loaded for nothing
+
+        named = Config.load(config).data_dir
+    return Path(named or DEFAULT_DATA_DIR)
 
 
 def read_port(text: str) -> int:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -79,8 +80,9 @@ PATIENCE = 0.5
 def journal() -> None:
     """Look into a journal and care for it.
 
-    The reading commands are safe while a system writes to the journal. The others that change
-    it (import, prune, archive) need it for themselves: stop the system first.
+    All commands work beside a running system: those that read look at the journal themselves,
+    those that change it (import, prune) ask the system to do it. Where the journal is open in a
+    program that cannot be asked, they are refused; stop that program first.
     """
 
 

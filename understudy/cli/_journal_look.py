@@ -155,7 +155,7 @@ def _state(
     from understudy.actors import replay as replay_actor
     from understudy.cli._target import load
 
-    cls = load(target)
+    cls = load(target, "replay into")
     if not isinstance(cls, type) or not issubclass(cls, PersistentActor):
         raise NoActorClass(target)
     was = replay_actor(cls, journal, stream, until=until)

@@ -31,7 +31,7 @@ from understudy.cli._console import (
     note,
     read_port,
 )
-from understudy.cli._target import BadTarget, factory_wants, load
+from understudy.cli._target import BadTarget, factory_wants, load, odd_parameters
 from understudy.gateway import MissingExtra
 from understudy.observability import configure_logging
 from understudy.storage import UnderstudyError
@@ -124,7 +124,7 @@ def serve(
         target=target,
         host=host,
         port=port,
-        data_dir=data_directory(data_dir).absolute(),
+        data_dir=data_directory(data_dir, config).absolute(),
         config=config,
         log_level=log_level,
         shutdown_timeout=shutdown_timeout,
@@ -264,6 +264,12 @@ def assemble(target: str, found: Any, settings: Config) -> ASGIApp:
         found = found(**arguments)
         if found is None:
             raise BadTarget(target, "the factory returned None; return the application it makes")
+    elif odd := odd_parameters(found):
+        raise BadTarget(
+            target,
+            f"nobody can say what its parameter {odd[0]!r} shall be; a function that makes an "
+            "application takes 'system' and 'config', an ASGI application scope, receive, send",
+        )
     if isinstance(found, SessionHost):
         found = gateway.app(found)
     if isinstance(found, ActorSystem) or not callable(found):

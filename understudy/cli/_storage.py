@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -111,8 +112,12 @@ def migrate_command(
         print(f"left behind: {count:,} {name}")
     for text in report.notes:
         print(f"note: {text}")
-    how = "the rest of an earlier copy" if report.resumed else "everything"
-    print(f"copied {how} in {report.seconds:.1f} s")
+    what = "everything"
+    if report.left_behind:
+        what = "all that the target can hold"
+    if report.resumed:
+        what = "the rest of an earlier copy"
+    print(f"copied {what} in {report.seconds:.1f} s")
 
 
 @app.command(epilog=examples("understudy storage stats postgresql://db.example/office --json"))

@@ -19,23 +19,23 @@ EXAMPLE = "understudy serve office:app"
 
 
 class BadTarget(UnderstudyError):
-    """What was to be served cannot be found, or is nothing that can be served.
+    """What was named cannot be found, or is nothing that can be served.
 
     Attributes:
         target: What was named.
     """
 
-    def __init__(self, target: str, reason: str) -> None:
-        super().__init__(f"cannot serve {target!r}: {reason}")
+    def __init__(self, target: str, reason: str, doing: str = "serve") -> None:
+        super().__init__(f"cannot {doing} {target!r}: {reason}")
         self.target = target
         self.reason = reason
 
 
-def load(target: str) -> Any:
+def load(target: str, doing: str = "serve") -> Any:
     """The object that `module:attribute` or `path/to/file.py:attribute` names.
 
     The working directory is searched first, as with `python -m`; the attribute may be left out
-    where it is `app`, and may be dotted.
+    where it is `app`, and may be dotted. `doing` is the verb of the errors.
 
     Raises:
         BadTarget: There is no such module or attribute. What the module itself raises while it is
@@ -43,25 +43,25 @@ def load(target: str) -> Any:
     """
     module_name, _, attribute = target.partition(":")
     if not module_name:
-        raise BadTarget(target, f"no module is named; it looks like  {EXAMPLE}")
+        raise BadTarget(target, f"no module is named; it looks like  {EXAMPLE}", doing)
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    module = _module(target, module_name)
+    module = _module(target, module_name, doing)
     found: Any = module
     for name in (attribute or DEFAULT_ATTRIBUTE).split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise BadTarget(target, _no_attribute(module, name)) from None
+            raise BadTarget(target, _no_attribute(module, name), doing) from None
     return found
 
 
-def _module(target: str, name: str) -> ModuleType:
+def _module(target: str, name: str, doing: str) -> ModuleType:
     if name.endswith(".py") or "/" in name:
         path = Path(name)
         if not path.is_file():
-            raise BadTarget(target, f"there is no file {name!r} in {Path.cwd()}")
+            raise BadTarget(target, f"there is no file {name!r} in {Path.cwd()}", doing)
         parent = str(path.resolve().parent)
         if parent not in sys.path:
             sys.path.insert(0, parent)
@@ -76,6 +76,7 @@ def _module(target: str, name: str) -> ModuleType:
             target,
             f"there is no module {missing.name!r}; it was looked for in {Path.cwd()} "
             "and among the installed packages",
+            doing,
         ) from None
 
 
@@ -116,6 +117,25 @@ def factory_wants(found: Any) -> tuple[str, ...] | None:
         elif parameter.default is parameter.empty:
             return None
     return tuple(wants)
+
+
+def odd_parameters(found: Any) -> list[str]:
+    """Names of the parameters that make a function neither a factory nor an application.
+
+    An application is called with three arguments; a function that cannot be is none.
+    """
+    if not (inspect.isfunction(found) or inspect.ismethod(found)):
+        return []
+    signature = inspect.signature(found)
+    try:
+        signature.bind({}, None, None)
+    except TypeError:
+        return [
+            name
+            for name, parameter in signature.parameters.items()
+            if parameter.default is parameter.empty and _role(parameter) is None
+        ]
+    return []
 
 
 def _role(parameter: inspect.Parameter) -> str | None:
