@@ -2,7 +2,8 @@
 
 Everything a program needs is importable from here: actors, supervision, the journal,
 persistent actors, agents and sessions. `understudy.gateway` serves sessions over HTTP
-and WebSocket, `understudy.testing` is the test kit.
+and WebSocket, `understudy.observability` has metrics, logs and traces, `understudy.testing`
+is the test kit.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ from understudy.supervision import (
 )
 
 if TYPE_CHECKING:
-    from understudy import gateway, testing
+    from understudy import gateway, observability, testing
 
     __version__: str
 
@@ -429,6 +430,7 @@ __all__ = [
     "get_all",
     "intercept",
     "load_tree",
+    "observability",
     "replay",
     "testing",
     "traversable",
