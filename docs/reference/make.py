@@ -6,6 +6,7 @@ python docs/reference/make.py --check    # exit code 1 if the file is out of dat
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import pathlib
 import re
@@ -21,12 +22,20 @@ ROOMS = {
     "storage": "Storage",
     "agents": "Agents and sessions",
 }
+# What is not in the facade, by module: its title and the guide that tells of it.
+MODULES = {
+    "understudy.storage": ("the journal's parts", "journal.md"),
+    "understudy.storage.adapters": ("other stores", "storage.md"),
+    "understudy.storage.contract": ("suites for adapters", "write-an-adapter.md"),
+    "understudy.gateway": ("HTTP and WebSocket", "gateway.md"),
+    "understudy.observability": ("metrics, logs, traces, audit", "observability.md"),
+    "understudy.testing": ("the test kit", "testing.md"),
+}
 HEADER = """# Reference
 
-Everything below is importable from `understudy`. This page is made from the docstrings
-by `python docs/reference/make.py`; a test keeps it current. `understudy.gateway` is told
-in [the gateway guide](../guides/gateway.md), `understudy.testing` in
-[the testing guide](../guides/testing.md), the command in [command.md](command.md).
+The first four parts are importable from `understudy`, the others from the module in their
+title. This page is made from the docstrings by `python docs/reference/make.py`; a test keeps
+it current. The command is told in [command.md](command.md).
 """
 
 
@@ -40,10 +49,13 @@ def signature(name: str, thing: object) -> str:
     """How it is called; empty for what is not called."""
     if not callable(thing) or (inspect.isclass(thing) and issubclass(thing, BaseException)):
         return ""
+    if getattr(thing, "_is_protocol", False):  # nobody makes one
+        return ""
     try:
         text = str(inspect.signature(thing))
     except (TypeError, ValueError):
         return ""
+    text = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", text)
     return name + re.sub(r"<[^<>]* at 0x[0-9a-f]+>", "...", text).replace("'", "")
 
 
@@ -78,14 +90,29 @@ def page() -> str:
     for room, title in ROOMS.items():
         parts.append(f"## {title}\n")
         for name in sorted(rooms[room], key=str.lower):
-            thing = getattr(understudy, name)
-            parts.append(f"### {name}\n")
-            if call := signature(name, thing):
-                parts.append(f"```text\n{call}\n```\n")
-            parts.append(first_part(thing) + "\n")
-            if lines := members(thing):
-                parts.append("\n".join(lines) + "\n")
+            parts += entry(name, getattr(understudy, name))
+    for path, (title, guide) in MODULES.items():
+        module = importlib.import_module(path)
+        parts.append(f"## `{path}`: {title}\n")
+        parts.append(f"See [the guide](../guides/{guide}).\n")
+        for name in sorted(module.__all__, key=str.lower):
+            thing = getattr(module, name)
+            if not hasattr(understudy, name) and (
+                inspect.isclass(thing) or inspect.isroutine(thing)
+            ):
+                parts += entry(name, thing)
     return "\n".join(parts)
+
+
+def entry(name: str, thing: object) -> list[str]:
+    """The lines of one name."""
+    lines = [f"### {name}\n"]
+    if call := signature(name, thing):
+        lines.append(f"```text\n{call}\n```\n")
+    lines.append(first_part(thing) + "\n")
+    if told := members(thing):
+        lines.append("\n".join(told) + "\n")
+    return lines
 
 
 def main() -> int:
