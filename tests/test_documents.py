@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import pathlib
 import re
@@ -98,6 +99,17 @@ def test_every_printed_program_uses_understudy_and_every_expectation_has_its_pro
         re.search(r"^(import|from) understudy", block, re.MULTILINE) for block in found.values()
     )
     assert set(PRINTS) <= set(found)
+
+
+def test_every_name_of_understudy_in_the_documents_is_there() -> None:
+    wrong = []
+    for page in (*WRITTEN, ROOT / "examples/README.md"):
+        for name in re.findall(r"\bus\.([A-Za-z_][A-Za-z_.]*[A-Za-z_])", page.read_text("utf-8")):
+            try:
+                operator.attrgetter(name)(us)
+            except AttributeError:
+                wrong.append(f"{page.relative_to(ROOT)}: us.{name}")
+    assert not wrong
 
 
 def commands() -> list[tuple[str, list[str]]]:
@@ -230,3 +242,46 @@ def test_no_heading_of_the_semantics_is_said_twice() -> None:
     )
     assert len(headings) == len(set(headings))
     assert "Not promised" in headings
+
+
+def test_the_office_of_the_tutorial_can_be_served() -> None:
+    blocks = BLOCK.findall((ROOT / "docs/tutorial.md").read_text(encoding="utf-8"))
+    names: dict[str, Any] = {}
+    exec(blocks[-1], names)
+    with us.ActorSystem("office") as system:
+        host = names["app"](system)
+        assert sorted(host.agents) == ["clerk"]
+        assert us.gateway.app(host).state.gateway.host is host
+
+
+def test_the_tree_without_code_is_loaded_and_runs(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs/guides/supervision.md").read_text(encoding="utf-8")
+    [toml] = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shop.toml").write_text(toml, encoding="utf-8")
+    (tmp_path / "tills.toml").write_text(
+        '[supervisor]\nname = "Tills"\n\n[[supervisor.children]]\nid = "one"\n'
+        'class = "shop.stock:Stock"\nargs = [1]\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "stock.py").write_text(
+        "import understudy as us\n\n\nclass Stock(us.Actor):\n"
+        "    def __init__(self, amount):\n        super().__init__()\n"
+        "        self.amount = amount\n\n"
+        "    def on_receive(self, message):\n        return self.amount\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with us.ActorSystem("shop") as system:
+        system.spawn(us.load_tree(tmp_path / "shop.toml"), name="shop")
+        amounts = [
+            ref.ask("?", timeout=5.0)
+            for path in ("/user/shop/stock", "/user/shop/tills/one")
+            if (ref := system.lookup(path)) is not None
+        ]
+    assert amounts == [100, 1]
+    for name in ("shop", "shop.stock"):
+        monkeypatch.delitem(sys.modules, name)
