@@ -36,9 +36,15 @@ ESCALATION = _supervision(
 )  # fmt: skip
 RESTARTS = _supervision(
     "restarts", "a thousand to a hundred thousand restarts in the window", unit="restart",
-    points=(1_000, 10_000, 100_000), warm=False, rounds=1,
-    doc="One child crashes again and again inside one period: a restart must not become dearer "
-    "as restarts add up.",
+    points=(1_000, 10_000, 100_000), warm=False, rounds=3,
+    doc="What the next 5,000 restarts of a child cost when so many already lie inside the period; "
+    "at most a hundred crashes wait at a time, so that only the window grows.",
+)  # fmt: skip
+BACKLOG = _supervision(
+    "backlog", "a restart while a thousand to a hundred thousand messages wait", unit="restart",
+    points=(1_000, 10_000, 100_000), warm=False, rounds=3,
+    doc="What a restart costs a child with so many messages behind the one that made it fail: they "
+    "are kept, in order, for the next incarnation.",
 )  # fmt: skip
 FROZEN = _supervision(
     "frozen", "frozen actor found and replaced, default settings", size=1, quick=1, unit="actor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -19,6 +20,11 @@ OURS = "understudy"
 LIMIT = 60.0
 # Restarts that are always allowed: the limit itself is not what is measured.
 PLENTY = 10_000_000
+# Crashes that wait in a mailbox together, and restarts measured once the window is filled.
+AT_ONCE = 100
+FURTHER = 5_000
+# Crashes at the head of a long mailbox.
+CRASHES = 1_000
 
 
 class Births:
@@ -92,6 +98,32 @@ class Stage:
         proxy = self.system.spawn(Fixed, name="fixed").proxy()
         births.wait()
         return [info.ref for info in reversed(proxy.which_children().get())]
+
+    def patient(self, cls: type[Any]) -> Any:
+        """One child of a supervisor whose window is an hour; its ref."""
+        from understudy import supervision as us
+
+        births = self.births
+
+        class Patient(us.Supervisor):
+            strategy = us.OneForOne(intensity=PLENTY, period=3_600.0)
+
+            def children(self) -> list[us.ChildSpec]:
+                return [us.ChildSpec("c", cls, args=(births,))]
+
+        births.expect(1)
+        proxy = self.system.spawn(Patient, name="patient").proxy()
+        births.wait()
+        return proxy.which_children().get()[0].ref
+
+    def crash(self, ref: Any, times: int) -> None:
+        """Have an actor crash so many times, a few at once; return when it runs again."""
+        for done in range(0, times, AT_ONCE):
+            count = min(AT_ONCE, times - done)
+            self.births.expect(count)
+            for _ in range(count):
+                ref.tell("crash")
+            self.births.wait()
 
     def close(self) -> None:
         """Stop it all."""
@@ -199,27 +231,43 @@ def escalation(bench: Bench) -> None:
 
 @supervision.RESTARTS.on(OURS)
 def restarts(bench: Bench) -> None:
-    """One child is told to crash so many times at once, all within one period."""
-    from understudy import supervision as us
-
+    """Fill the window, then look at what further restarts cost."""
     stage = Stage()
-    child, births = stage.child, stage.births
+    ref = stage.patient(stage.child)
+    stage.crash(ref, bench.size)
+    with bench.measure(items=FURTHER):
+        stage.crash(ref, FURTHER)
+    stage.close()
 
-    class Patient(us.Supervisor):
-        strategy = us.OneForOne(intensity=PLENTY, period=3_600.0)
 
-        def children(self) -> list[us.ChildSpec]:
-            return [us.ChildSpec("c", child, args=(births,))]
+@supervision.BACKLOG.on(OURS)
+def backlog(bench: Bench) -> None:
+    """Crashes at the head of a long mailbox, all there before the first is handled."""
+    stage = Stage()
+    births = stage.births
+    inside, go = threading.Event(), threading.Event()
 
-    births.expect(1)
-    proxy = stage.system.spawn(Patient, name="patient").proxy()
-    births.wait()
-    ref = proxy.which_children().get()[0].ref
-    births.expect(bench.size)
-    with bench.measure():
-        for _ in range(bench.size):
-            ref.tell("crash")
+    class Held(stage.child):  # type: ignore[misc,name-defined]  # made at run time
+        def on_receive(self, message: Any) -> None:
+            if message == "hold":
+                inside.set()
+                go.wait(LIMIT)
+            elif message == "crash":
+                super().on_receive(message)
+
+    ref = stage.patient(Held)
+    stage.crash(ref, CRASHES)
+    ref.tell("hold")
+    bench.check(inside.wait(LIMIT), "the child did not begin to work")
+    births.expect(CRASHES)
+    for message in itertools.chain(
+        itertools.repeat("crash", CRASHES), itertools.repeat("wait", bench.size)
+    ):
+        ref.tell(message)
+    with bench.measure(items=CRASHES):
+        go.set()
         births.wait()
+    bench.check(ref.ask(None, timeout=LIMIT) is None, "the mailbox was not worked off")
     stage.close()
 
 
