@@ -6,6 +6,7 @@ same spawned under a system with everything on.
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import threading
 import time
@@ -294,6 +295,35 @@ def detector(bench: Bench) -> None:
         time.sleep(4.0)
     bench.check(all(ref.is_alive() for ref in refs[:100]), "an idle actor did not stay alive")
     bench.note(threads=threading.active_count())
+
+
+@kernel.DETECTOR_WAITING.on("understudy")
+def detector_waiting(bench: Bench) -> None:
+    """Let leased actors wait inside their handlers for a while."""
+    from understudy.actors import Actor, Heartbeat
+
+    inside = threading.Semaphore(0)
+
+    class Waiting(Actor):
+        heartbeat = Heartbeat(lease=3_600.0)
+
+        async def on_receive(self, message: Any) -> None:
+            del message
+            inside.release()
+            await asyncio.get_running_loop().create_future()
+
+    kit = Kit(bench.peer)
+    refs = [kit.system.spawn(Waiting) for _ in range(bench.size)]
+    for ref in refs:
+        ref.tell("wait")
+    for _ in refs:
+        bench.check(inside.acquire(timeout=LIMIT), "a handler was never run")
+    # The first looks at them are dearer than those that follow.
+    time.sleep(1.5)
+    with bench.measure():
+        time.sleep(4.0)
+    bench.check(kit.system.stats().restarts == 0, "a leased actor was replaced")
+    kit.system.stop(timeout=1.0)
 
 
 def overhead(

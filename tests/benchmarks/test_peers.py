@@ -110,7 +110,7 @@ OURS = [
     for peer in item.bodies
     if peer in {"understudy", "standalone"}
     # these take seconds by their nature: a freeze must last, idleness must be watched
-    and item.key not in {"frozen", "detector"}
+    and item.key not in {"frozen", "detector", "detector_waiting"}
     and (item, peer) not in JOURNAL
     and item.key not in {"drop_segment", "churn"}
 ]
