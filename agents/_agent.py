@@ -27,6 +27,10 @@ class Respond:
     def __init__(self, context: TurnContext) -> None:
         self.context = context
 
+    def __repr__(self) -> str:
+        turn = self.context
+        return f"Respond({turn.message.text!r}, id={turn.message.id!r}, attempt={turn.attempt})"
+
 
 class Agent(Actor):
     """Answers the messages of one session, one after the other.

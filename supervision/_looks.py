@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from understudy.supervision._detector import Look
+from understudy.supervision._family import short
 from understudy.supervision._stacks import coroutine_stack, thread_stack
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def all_stacks(system: Any) -> list[dict[str, Any]]:
             {
                 "actor": look.ref.path,
                 "thread": source.thread_id,
-                "message": repr(look.message),
+                "message": short(look.message),
                 "seconds": system.running_for(look.ref),
                 "stack": stack_of(look),
             }

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import inspect
 import io
 import sys
+import textwrap
 import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Iterator
+    from types import FrameType
 
 __all__ = ["coroutine_stack", "task_stack", "thread_stack"]
+
+HELPERS = {
+    "FutureIter", "async_generator_asend", "async_generator_athrow", "anext_awaitable",
+    "coroutine_wrapper",
+}  # fmt: skip
+MOST_FRAMES = 100
+MOST_TASKS = 10
 
 
 def thread_stack(thread_id: int) -> str | None:
@@ -35,24 +47,65 @@ def task_stack(task: asyncio.Task[Any]) -> str:
 
 
 def coroutine_stack(coroutine: Any) -> str:
-    """Where a suspended coroutine waits: its own frames, and those of what it awaits."""
-    lines: list[str] = []
-    seen = 0
-    while coroutine is not None and seen < 100:
-        seen += 1
-        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-        if frame is None:
-            frame = getattr(coroutine, "ag_frame", None)
+    """Where a suspended coroutine waits: its own frames, and those of all that it awaits.
+
+    Async generators and tasks that it awaits are followed into their own code.
+    """
+    return "coroutine:\n" + "".join(_frames(coroutine, ""))
+
+
+def _frames(awaitable: Any, margin: str) -> Iterator[str]:
+    for _ in range(MOST_FRAMES):
+        frame, awaited = _look(awaitable)
         if frame is not None:
-            lines.extend(traceback.format_stack(frame, limit=1))
-        awaited = getattr(coroutine, "cr_await", None)
+            for line in traceback.format_stack(frame, limit=1):
+                yield textwrap.indent(line, margin)
         if awaited is None:
-            awaited = getattr(coroutine, "gi_yieldfrom", None) or getattr(
-                coroutine, "ag_await", None
-            )
-        if awaited is None:
-            break
-        if not hasattr(awaited, "cr_frame") and not hasattr(awaited, "gi_frame"):
-            lines.append(f"  awaiting {awaited!r}\n")
-        coroutine = awaited
-    return "coroutine:\n" + "".join(lines)
+            return
+        behind = _behind(awaited)
+        tasks = list(_tasks_of(behind))
+        if len(tasks) == 1 and not margin:
+            yield f"  in task {tasks[0].get_name()}:\n"
+            behind = tasks[0].get_coro()
+        elif tasks:
+            for task in tasks[:MOST_TASKS]:
+                yield f"{margin}  in task {task.get_name()}:\n"
+                if not margin:  # one level: tasks may await each other's
+                    yield from _frames(task.get_coro(), "  ")
+            if len(tasks) > MOST_TASKS:
+                yield f"{margin}  and {len(tasks) - MOST_TASKS} tasks more\n"
+            return
+        elif _look(behind) == (None, None):
+            yield f"{margin}  awaiting {behind!r}\n"
+            return
+        awaitable = behind
+
+
+def _look(awaitable: Any) -> tuple[FrameType | None, Any]:
+    """The frame of a coroutine or generator of whichever kind, and what it awaits now."""
+    for kind, link in (("cr", "await"), ("gi", "yieldfrom"), ("ag", "await")):
+        if hasattr(awaitable, f"{kind}_frame"):
+            return getattr(awaitable, f"{kind}_frame"), getattr(awaitable, f"{kind}_{link}")
+    return None, None
+
+
+def _behind(awaited: Any) -> Any:
+    """The generator or future that one of the interpreter's small helper objects stands for.
+
+    `async for` awaits an object that has no name for the generator it steps, and a future is
+    awaited through an iterator that has none for the future; the garbage collector knows both.
+    """
+    if type(awaited).__name__ in HELPERS:
+        for held in gc.get_referents(awaited):
+            if inspect.isasyncgen(held) or inspect.iscoroutine(held) or asyncio.isfuture(held):
+                return held
+            if type(held).__name__ in HELPERS:
+                return _behind(held)
+    return awaited
+
+
+def _tasks_of(future: Any) -> Iterator[asyncio.Task[Any]]:
+    """The unfinished tasks that settle this future: itself, or those gathered in it."""
+    for part in (future, *getattr(future, "_children", ())):
+        if isinstance(part, asyncio.Task) and not part.done():
+            yield part

@@ -174,3 +174,49 @@ def test_watching_goes_on_until_the_system_has_gone(serve, office) -> None:
     _, errors = watching.communicate(timeout=SECONDS)
     assert watching.returncode == 0
     assert "the system has gone" in errors
+
+
+FROZEN = """
+import asyncio
+import understudy as us
+
+
+class Frozen(us.Agent):
+    async def respond(self, message, turn):
+        yield "thinking "
+        async for piece in self.ask_nobody():
+            yield piece
+
+    async def ask_nobody(self):
+        await asyncio.Event().wait()
+        yield "never"
+
+
+def app(system):
+    return us.SessionHost(system, agents={"frozen": Frozen})
+"""
+
+
+@pytest.mark.slow
+def test_the_stack_of_a_frozen_agent_shows_its_own_lines(serve, office) -> None:
+    from tests.cli.conftest import command
+
+    (office / "stuck.py").write_text(FROZEN)
+    server = serve("stuck", "--port", "0").ready()
+    with connect(
+        f"{server.where.replace('http', 'ws')}/v1/sessions/ada/frozen/t1/ws", proxy=None
+    ) as client:
+        client.send(json.dumps({"type": "user_message", "text": "anyone?", "message_id": "m1"}))
+        client.recv(20)
+        found = ""
+        for _ in range(10):  # for how long is known once the detector has looked
+            told = command("tree", "--stacks", cwd=office).stdout
+            _, _, found = told.partition("--- /sessions/ada:frozen:t1/agent (coroutine)")
+            if " for " in found.partition("\n")[0]:
+                break
+    title, *lines = found.partition("\n\n")[0].splitlines()
+    assert title.startswith(", in Respond('anyone?', id='m1', attempt=1) for ")
+    assert title.endswith("s")
+    places = [line.split(", ", 1)[1] for line in lines if str(office / "stuck.py") in line]
+    assert places == ["line 9, in respond", "line 13, in ask_nobody"]
+    assert "await asyncio.Event().wait()" in "".join(lines)

@@ -148,6 +148,59 @@ def test_the_stack_of_a_coroutine_shows_what_it_awaits() -> None:
     assert "await inner()" in task
 
 
+def test_the_stack_of_a_coroutine_goes_through_async_generators() -> None:
+    async def innermost():
+        yield "a piece"
+        await asyncio.Event().wait()
+
+    async def between():
+        async for piece in innermost():
+            yield piece
+
+    async def outer() -> None:
+        async for _ in between():
+            pass
+
+    async def main() -> str:
+        task = asyncio.ensure_future(outer())
+        await asyncio.sleep(0)
+        stack = coroutine_stack(task.get_coro())
+        task.cancel()
+        return stack
+
+    stack = asyncio.run(main())
+    for name in ("outer", "between", "innermost"):
+        assert f"in {name}\n" in stack
+    assert "await asyncio.Event().wait()" in stack
+    assert "<Future pending" in stack
+
+
+def test_the_stack_of_a_coroutine_goes_on_in_the_tasks_it_awaits() -> None:
+    async def fetch(event: asyncio.Event) -> None:
+        await event.wait()
+
+    async def one() -> None:
+        await asyncio.ensure_future(fetch(asyncio.Event()))
+
+    async def several() -> None:
+        await asyncio.gather(*(fetch(asyncio.Event()) for _ in range(12)))
+
+    async def main() -> list[str]:
+        tasks = [asyncio.ensure_future(one()), asyncio.ensure_future(several())]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        stacks = [coroutine_stack(task.get_coro()) for task in tasks]
+        for task in tasks:
+            task.cancel()
+        return stacks
+
+    alone, gathered = asyncio.run(main())
+    assert "in task " in alone
+    assert "await event.wait()" in alone
+    assert gathered.count("await event.wait()") == 10
+    assert "and 2 tasks more" in gathered
+
+
 def test_labels_are_short_and_survive_a_broken_repr() -> None:
     class Rude:
         def __repr__(self) -> str:
