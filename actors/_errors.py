@@ -89,18 +89,29 @@ class BlockingAsk(UnderstudyError):
 
 
 class StartFailed(UnderstudyError):
-    """An actor could not be started: its `__init__` or `on_start` raised `cause`."""
+    """An actor could not be started: its `__init__` or `on_start` raised `cause`.
+
+    Of a supervisor, `cause` is the `StartFailed` of the child that did not start, and so on down;
+    the text names all of them and the exception at the bottom.
+    """
 
     def __init__(
         self,
         id: Any,  # noqa: A002 - OTP's word
         cause: BaseException | None,
     ) -> None:
+        self.id: Any = id
+        self.cause: BaseException | None = cause
+        chain, root = [str(id)], cause
+        while isinstance(root, StartFailed):
+            chain.append(str(root.id))
+            root = root.cause
+        text = f"{id} could not start"
+        if len(chain) > 1:
+            text += f", because {'/'.join(chain)} could not"
         # The repr of an OSError leaves out which file it was about.
-        why = f"{type(cause).__name__}: {cause}" if isinstance(cause, OSError) else repr(cause)
-        super().__init__(f"{id} could not start: {why}")
-        self.id = id
-        self.cause = cause
+        why = f"{type(root).__name__}: {root}" if isinstance(root, OSError) else repr(root)
+        super().__init__(f"{text}: {why}")
         self.__cause__ = cause
 
 

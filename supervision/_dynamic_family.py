@@ -85,6 +85,7 @@ class DynamicFamily(Family):
         super().__init__(realm, owner, strategy, decider)
         self.max_children = max_children
         self.state = RUNNING
+        self._was_up = True
         self._shutdown = shutdown
         self._children: dict[str, Any] = {}  # name -> ref; a _Token while it starts
         self._records: dict[ActorRef[Any], Child] = {}

@@ -133,6 +133,7 @@ class Family:
         self._when_up: list[Callable[[BaseException | None], None]] = []
         self._when_stopped: list[Callable[[], None]] = []
         self._start_error: BaseException | None = None
+        self._was_up = False  # all first children have run
 
     # --- the queue ------------------------------------------------------------------------------
 
@@ -281,7 +282,8 @@ class Family:
         child = self._current(ref, incarnation)
         if child is None or child.state is STOPPING:
             return
-        below = self.realm.families.get(ref)
+        # One that has rolled back already is no family of the realm any more.
+        below = self.realm.families.get(ref) or getattr(ref._us_actor, "_us_family", None)
         if below is not None:
             # A supervisor is up when its children are.
             below.when_up(lambda error: self._post(self._family_up, ref, incarnation, error))
@@ -513,12 +515,14 @@ class Family:
     def _add_when_up(self, call: Callable[[BaseException | None], None]) -> None:
         if self.state is STARTING and self._start_error is None:
             self._when_up.append(call)
-        elif self.state is RUNNING:
+        elif self._was_up:
+            # Where it has stopped since, that is news of its own.
             call(None)
         else:
             call(self._start_error or self.realm.refusal(self.owner))
 
     def _announce_up(self, error: BaseException | None) -> None:
+        self._was_up = self._was_up or error is None
         calls, self._when_up = self._when_up, []
         for call in calls:
             call(error)

@@ -145,8 +145,8 @@ class RootGuardian:
 
     def child_started(self, ref: ActorRef[Any], _incarnation: int) -> None:
         """The root runs; its branches are on their way."""
-        family = self.root_family(ref)
-        assert family is not None
+        # Not the realm's, which has forgotten it where a branch failed at once.
+        family: StaticFamily = ref._us_actor._us_family
         family.when_up(self._on_up)
 
     def child_start_failed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from understudy.actors import Actor
-from understudy.supervision._errors import InvalidStrategy
+from understudy.supervision._errors import InvalidChildSpec, InvalidStrategy
 from understudy.supervision._realm import realm_of
 from understudy.supervision._spec import AutoShutdown
 from understudy.supervision._static_family import StaticFamily, check_children
@@ -14,10 +14,13 @@ from understudy.supervision._strategies import OneForOne, Strategy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from understudy.actors import Directive, Future
+    from understudy.actors import ActorRef, Directive, Future
     from understudy.supervision._spec import ChildCounts, ChildInfo, ChildSpec
 
 __all__ = ["Supervisor", "check_supervisor"]
+
+MOST_OF_A_KIND = 32
+"""Supervisors of one class in one line from the root down; more and the line has no end."""
 
 
 def check_supervisor(actor: Any) -> None:
@@ -39,6 +42,29 @@ def check_supervisor(actor: Any) -> None:
         if not isinstance(directive, Directive):
             expected = ", ".join(str(member) for member in Directive)
             raise InvalidStrategy("decider", directive, expected)
+
+
+def check_descent(ref: ActorRef[Any], specs: Iterable[ChildSpec]) -> None:
+    """See that the tree ends somewhere.
+
+    Raises:
+        InvalidChildSpec: a class of supervisors stands below itself again and again.
+
+    """
+    line: list[type[Any]] = []
+    above: Any = ref
+    while above is not None:
+        line.append(above.actor_class)
+        above = above._us_parent
+    for spec in specs:
+        if line.count(spec.cls) >= MOST_OF_A_KIND:
+            raise InvalidChildSpec(
+                "cls",
+                spec.cls,
+                f"a supervisor that does not lead back to itself: {spec.cls.__name__} stands "
+                f"{MOST_OF_A_KIND} times above {spec.id!r} already; take the child out of its "
+                "children(), or end the line there",
+            )
 
 
 class Supervisor(Actor):
@@ -86,6 +112,7 @@ class Supervisor(Actor):
         """
         check_supervisor(self)
         specs = check_children(self.children(), self.auto_shutdown)
+        check_descent(self.actor_ref, specs)
         realm = realm_of(self.actor_ref)
         family = StaticFamily(
             realm, self.actor_ref, self.strategy, self.decider, self.auto_shutdown

@@ -36,6 +36,7 @@ from understudy.supervision import (
     OneForOne,
     RestForOne,
     Shutdown,
+    Supervisor,
 )
 from understudy.testing import ManualClock
 
@@ -91,6 +92,46 @@ def test_a_failing_child_fails_the_start_and_leaves_nothing(system: ActorSystem,
     assert (inner.id, inner.cause) == ("c", BOOM)
     assert system.lookup("/user/sup") is None
     assert system.lookup("/user/sup/a") is None
+
+
+def test_a_child_that_cannot_even_be_made_fails_the_start(system: ActorSystem, log: Log) -> None:
+    with pytest.raises(StartFailed) as caught:
+        # Found out before anything runs, and so before the supervisor itself counts as started.
+        system.spawn(Family, ChildSpec("a", Probe, dispatcher="thraeds"), probe(log, "b"), name="s")
+    assert str(caught.value).startswith("s could not start, because s/a could not: UnknownDisp")
+    assert "thraeds" in str(caught.value)
+    assert log.rest() == []
+    assert system.lookup("/user/s") is None
+    assert [node.path for node in system.tree().walk() if "/user" in node.path] == ["/user"]
+
+
+def test_a_supervisor_that_shuts_down_the_moment_it_is_up_was_up(
+    system: ActorSystem, log: Log
+) -> None:
+    class Brief(Probe):
+        def on_start(self) -> None:
+            super().on_start()
+            self.stop()
+
+    only = ChildSpec("a", Brief, (log, "a"), restart="transient", significant=True)
+    for _ in range(20):
+        system.spawn(Family, only, auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
+        assert log.take(2) == ["a up", "a down"]
+
+
+class Endless(Supervisor):
+    def children(self) -> Any:
+        return [ChildSpec("again", Endless)]
+
+
+def test_a_supervisor_that_stands_below_itself_without_end_is_refused(system: ActorSystem) -> None:
+    with pytest.raises(StartFailed) as caught:
+        system.spawn(Endless, name="top")
+    text = str(caught.value)
+    assert text.startswith("top could not start, because top/again could not: InvalidChildSpec")
+    assert "does not lead back to itself: Endless stands 32 times above 'again'" in text
+    assert len(text) < 1000
+    assert system.lookup("/user/top") is None
 
 
 @pytest.mark.conformance(6)
