@@ -109,8 +109,12 @@ class StartFailed(UnderstudyError):
         text = f"{id} could not start"
         if len(chain) > 1:
             text += f", because {'/'.join(chain)} could not"
-        # The repr of an OSError leaves out which file it was about.
-        why = f"{type(root).__name__}: {root}" if isinstance(root, OSError) else repr(root)
+        if isinstance(root, UnderstudyError):
+            why = str(root)
+        elif isinstance(root, OSError):  # whose repr leaves out which file it was about
+            why = f"{type(root).__name__}: {root}"
+        else:
+            why = repr(root)
         super().__init__(f"{text}: {why}")
         self.__cause__ = cause
 

@@ -8,6 +8,7 @@ from understudy.storage import UnderstudyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = [
     "AlreadyPresent",
@@ -70,9 +71,19 @@ class InvalidStrategy(InvalidChildSpec):
 
 
 class InvalidTree(InvalidChildSpec):
-    """A tree in a TOML file cannot be built; `field` is the path of the key inside the file."""
+    """A tree in a TOML file cannot be built; `field` is the path of the key inside the file.
 
-    what = "tree"
+    Attributes:
+        file: the file, a `Path`; None where it is not known.
+
+    """
+
+    def __init__(
+        self, field: str, value: Any, expected: str | None = None, file: Path | None = None
+    ) -> None:
+        self.file = file
+        self.what = "tree" if file is None else f"tree {file.name}"
+        super().__init__(field, value, expected)
 
 
 class AlreadyStarted(UnderstudyError):

@@ -241,7 +241,7 @@ def _problems(v: Mapping[str, Any], unknown: Mapping[str, Any]) -> Iterator[Inva
         yield InvalidChildSpec("persistence_id", v["persistence_id"], _no_history(v["cls"]))
     known = ", ".join(field.name for field in fields(ChildSpec))
     for key, value in unknown.items():
-        yield InvalidChildSpec(key, value, f"no such field; the fields are {known}")
+        yield InvalidChildSpec(key, value, f"one of the fields {known}")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import pykka
 
 from understudy.actors import Directive, Heartbeat, Mailbox
+from understudy.supervision._class_path import NoSuchClass, did_you_mean, find_class
 from understudy.supervision._errors import InvalidChildSpec, InvalidTree
 from understudy.supervision._spec import AutoShutdown, ChildSpec, is_supervisor
 from understudy.supervision._static_family import check_children
@@ -61,7 +62,8 @@ def load_tree(source: str | Path) -> type[Supervisor]:
 
     Raises:
         InvalidTree: a key or value cannot be used; `field` is where (`supervisor.children[1].id`),
-            `problems` has one error for each. Files that include themselves are refused.
+            `file` in which file, `problems` has one error for each. Files that include themselves
+            are refused, and arguments that the class does not take.
         OSError: the file cannot be read.
 
     """
@@ -78,16 +80,19 @@ def _load_file(path: Path, above: tuple[Path, ...]) -> type[Supervisor]:
     if path in above:
         chain = " -> ".join(str(p) for p in (*above, path))
         raise InvalidTree(
-            "include", str(path), f"a tree without a circle: take out one include of {chain}"
+            "include",
+            str(path),
+            f"a tree without a circle: take out one include of {chain}",
+            above[-1],
         )
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidTree(str(path), str(error), "a valid TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidTree("file", str(path), f"valid TOML in UTF-8; {error}", path) from error
     reader = _Reader(path, (*above, path))
     for key in data:
         if key != "supervisor":
-            reader.wrong(key, data[key], "no such key; the only table is [supervisor]")
+            reader.wrong(key, data[key], "one table, [supervisor]")
     tree = reader.supervisor(data.get("supervisor"), "supervisor")
     InvalidTree.raise_any(reader.problems)
     assert tree is not None
@@ -103,12 +108,32 @@ class _Reader:
         self._above = above
 
     def wrong(self, where: str, value: Any, expected: str) -> None:
-        self.problems.append(InvalidTree(where, value, expected))
+        self.problems.append(InvalidTree(where, value, expected, self._path))
 
     def _keys(self, table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
         for key, value in table.items():
             if key not in known:
-                self.wrong(f"{where}.{key}", value, f"no such key; the keys are {', '.join(known)}")
+                hint = did_you_mean(key, known)
+                self.wrong(f"{where}.{key}", value, f"one of the keys {', '.join(known)}{hint}")
+
+    def _options(self, kind: Any, table: Any, where: str) -> Any:
+        """An object made of a table whose keys are its parameters; None, and told, if it cannot."""
+        known = tuple(inspect.signature(kind).parameters)
+        if not isinstance(table, dict):
+            self.wrong(where, table, f"a table of {', '.join(known)}")
+            return None
+        told = len(self.problems)
+        self._keys(table, known, where)
+        if len(self.problems) > told:
+            return None
+        try:
+            return kind(**table)
+        except InvalidChildSpec as error:
+            for problem in error.problems:
+                self.wrong(f"{where}.{problem.field}", problem.value, problem.expected or "")
+        except (TypeError, ValueError) as error:
+            self.wrong(where, table, f"other options: {error}")
+        return None
 
     def _nested(self, where: str, make: Any) -> Any:
         """Build something, taking its problems over under our own key."""
@@ -116,12 +141,11 @@ class _Reader:
             return make()
         except InvalidChildSpec as error:
             for problem in error.problems:
-                inside = (
-                    problem.field
-                    if isinstance(problem, InvalidTree)
-                    else (f"{where}.{problem.field}")
-                )
-                self.wrong(inside, problem.value, _as_written(problem.expected))
+                if isinstance(problem, InvalidTree):  # of an included file, which it names
+                    self.problems.append(problem)
+                else:
+                    expected = _as_written(problem.expected)
+                    self.wrong(f"{where}.{problem.field}", problem.value, expected)
         except (TypeError, ValueError) as error:
             self.wrong(where, str(error), "another value")
         return None
@@ -131,9 +155,12 @@ class _Reader:
             self.wrong(where, table, "a table")
             return None
         if "include" in table:
-            target = self._path.parent / str(table["include"])
-            if not target.is_file():
-                self.wrong(f"{where}.include", table["include"], f"a file; {target} is none")
+            for key in table.keys() - {"include"}:
+                self.wrong(f"{where}.{key}", table[key], "no other key beside `include`")
+            given = table["include"]
+            target = self._path.parent / str(given)
+            if not isinstance(given, str) or not target.is_file():
+                self.wrong(f"{where}.include", given, f"the path of a file; {target} is none")
                 return None
             return self._nested(f"{where}.include", lambda: _load_file(target, self._above))  # type: ignore[no-any-return] # what _load_file gives
         self._keys(table, _SUPERVISOR_KEYS, where)
@@ -174,20 +201,18 @@ class _Reader:
         )
 
     def _strategy(self, table: dict[str, Any], where: str) -> Strategy:
-        kind = STRATEGIES.get(table.get("strategy", OneForOne.name))
+        given = table.get("strategy", OneForOne.name)
+        kind = STRATEGIES.get(given) if isinstance(given, str) else None
         if kind is None:
-            self.wrong(f"{where}.strategy", table["strategy"], ", ".join(STRATEGIES))
+            hint = did_you_mean(str(given), STRATEGIES)
+            self.wrong(f"{where}.strategy", given, ", ".join(STRATEGIES) + hint)
             kind = OneForOne  # its limits are checked all the same
         known = ("intensity", "period", "budget")
         limits: dict[str, Any] = {key: table[key] for key in known if key in table}
         if limits.get("intensity") == "unlimited":
             limits["intensity"] = None
         if "backoff" in table:
-            options = table["backoff"]
-            if not isinstance(options, dict):
-                self.wrong(f"{where}.backoff", options, "a table")
-            else:
-                limits["backoff"] = self._nested(f"{where}.backoff", lambda: Backoff(**options))
+            limits["backoff"] = self._options(Backoff, table["backoff"], f"{where}.backoff")
         return self._nested(where, lambda: kind(**limits)) or OneForOne()
 
     def _decider(self, table: Any, where: str) -> dict[type[BaseException], Directive]:
@@ -209,22 +234,11 @@ class _Reader:
         return found
 
     def _class(self, path: Any, where: str, base: type) -> Any:
-        expected = f'"module:Class", a subclass of {base.__name__}'
-        if not isinstance(path, str) or path.count(":") != 1:
-            self.wrong(where, path, expected)
-            return None
-        module, _, name = path.partition(":")
         try:
-            found: Any = importlib.import_module(module)
-            for part in name.split("."):
-                found = getattr(found, part)
-        except Exception as error:
-            self.wrong(where, path, f"{expected}, that can be imported ({error})")
+            return find_class(path, base)
+        except NoSuchClass as reason:
+            self.wrong(where, path, str(reason))
             return None
-        if not (isinstance(found, type) and issubclass(found, base)):
-            self.wrong(where, path, f"{expected}; this is {found!r}")
-            return None
-        return found
 
     def _child(self, table: Any, where: str) -> ChildSpec | None:
         if not isinstance(table, dict):
@@ -242,16 +256,27 @@ class _Reader:
         else:
             cls = self._class(path, f"{where}.class", pykka.Actor)
         for key, kind in (("heartbeat", Heartbeat), ("mailbox", Mailbox)):
-            options = fields.get(key)
-            if isinstance(options, dict):
-                try:
-                    fields[key] = kind(**options)
-                except (TypeError, ValueError) as error:
-                    self.wrong(f"{where}.{key}", options, f"other options: {error}")
-                    del fields[key]
+            if key in fields:
+                fields[key] = self._options(kind, fields[key], f"{where}.{key}")
         if cls is None:
             # Told above; the other fields are checked all the same.
             cls = Supervisor if below is not None else pykka.Actor
         spec: ChildSpec | None = self._nested(where, lambda: ChildSpec(cls=cls, **fields))
         assert spec is None or below is None or is_supervisor(spec.cls)
+        if spec is not None and path is not None and spec.cls is not pykka.Actor:
+            self._arguments(spec, where)
         return spec
+
+    def _arguments(self, spec: ChildSpec, where: str) -> None:
+        """See that the class can be called with the arguments given."""
+        try:
+            takes = inspect.signature(spec.cls)
+        except (TypeError, ValueError):
+            return  # written in C, or otherwise not to be told before it is called
+        try:
+            takes.bind(*spec.args, **spec.kwargs)
+        except TypeError as error:
+            given = {"args": list(spec.args), "kwargs": dict(spec.kwargs)}
+            key = "args" if not spec.kwargs else "kwargs"
+            expected = f"what {spec.cls.__name__}{takes} takes; {error}"
+            self.wrong(f"{where}.{key}", given[key], expected)

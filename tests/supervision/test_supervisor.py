@@ -98,7 +98,7 @@ def test_a_child_that_cannot_even_be_made_fails_the_start(system: ActorSystem, l
     with pytest.raises(StartFailed) as caught:
         # Found out before anything runs, and so before the supervisor itself counts as started.
         system.spawn(Family, ChildSpec("a", Probe, dispatcher="thraeds"), probe(log, "b"), name="s")
-    assert str(caught.value).startswith("s could not start, because s/a could not: UnknownDisp")
+    assert str(caught.value).startswith("s could not start, because s/a could not: No dispatcher")
     assert "thraeds" in str(caught.value)
     assert log.rest() == []
     assert system.lookup("/user/s") is None
@@ -128,7 +128,7 @@ def test_a_supervisor_that_stands_below_itself_without_end_is_refused(system: Ac
     with pytest.raises(StartFailed) as caught:
         system.spawn(Endless, name="top")
     text = str(caught.value)
-    assert text.startswith("top could not start, because top/again could not: InvalidChildSpec")
+    assert text.startswith("top could not start, because top/again could not: child spec: cls")
     assert "does not lead back to itself: Endless stands 32 times above 'again'" in text
     assert len(text) < 1000
     assert system.lookup("/user/top") is None

@@ -137,9 +137,11 @@ CHILD = f'[supervisor]\n[[supervisor.children]]\nid="a"\nclass="{HERE}:Stock"\na
         ("[supervisors]", "supervisors", {}),
         ("[supervisor]\ncolour='red'", "supervisor.colour", "red"),
         ("[supervisor]\nstrategy='all'", "supervisor.strategy", "all"),
+        ("[supervisor]\nstrategy=['one_for_all']", "supervisor.strategy", ["one_for_all"]),
         ("[supervisor]\nintensity=-1", "supervisor.intensity", -1),
         ("[supervisor]\nperiod=0", "supervisor.period", 0),
         ("[supervisor]\nbackoff=3", "supervisor.backoff", 3),
+        ("[supervisor]\nbackoff={frist=1}", "supervisor.backoff.frist", 1),
         ("[supervisor]\nbackoff={first=-1}", "supervisor.backoff.first", -1),
         ("[supervisor]\nauto_shutdown='soon'", "supervisor.auto_shutdown", "soon"),
         ("[supervisor]\nname='my shop'", "supervisor.name", "my shop"),
@@ -149,11 +151,17 @@ CHILD = f'[supervisor]\n[[supervisor.children]]\nid="a"\nclass="{HERE}:Stock"\na
         ("[supervisor]\ndecider={ValueError='panic'}", "supervisor.decider.ValueError", "panic"),
         ("[supervisor]\ndecider={int='stop'}", "supervisor.decider.int", "builtins:int"),
         ("[supervisor]\ninclude='missing.toml'", "supervisor.include", "missing.toml"),
+        ("[supervisor]\ninclude=3", "supervisor.include", 3),
+        ("[supervisor]\ninclude='b.toml'\nperiod=3", "supervisor.period", 3),
         (CHILD + "speed=1", "supervisor.children[0].speed", 1),
         (CHILD + "restart='often'", "supervisor.children[0].restart", "often"),
         (CHILD + "shutdown=-1", "supervisor.children[0].shutdown", -1.0),
         (CHILD + "mailbox={capacity=0}", "supervisor.children[0].mailbox", {"capacity": 0}),
         (CHILD + "heartbeat={timeout=0}", "supervisor.children[0].heartbeat", {"timeout": 0}),
+        (CHILD + "heartbeat={tiemout=3}", "supervisor.children[0].heartbeat.tiemout", 3),
+        (CHILD + "heartbeat=true", "supervisor.children[0].heartbeat", True),
+        (CHILD.replace("[1]", "[]"), "supervisor.children[0].args", []),
+        (CHILD + "kwargs={colour=2}", "supervisor.children[0].kwargs", {"colour": 2}),
         (CHILD + CHILD.partition("\n")[2], "supervisor.children.id", "a"),
         ("[supervisor]\n[[supervisor.children]]\nid='a'", "supervisor.children[0].class", None),
         (
@@ -215,6 +223,62 @@ def test_limits_are_checked_beside_a_strategy_that_is_unknown(tmp_path: pathlib.
 def test_a_file_that_is_no_toml_is_refused(tmp_path: pathlib.Path) -> None:
     error = refused(write(tmp_path, "[supervisor"))
     assert "valid TOML" in str(error)
+    (tmp_path / "latin.toml").write_bytes(b"[supervisor]\nname='caf\xe9'")
+    assert "valid TOML in UTF-8" in str(refused(tmp_path / "latin.toml"))
+
+
+def test_an_error_names_the_file_it_is_in(tmp_path: pathlib.Path) -> None:
+    write(tmp_path, "[supervisor]\nperiod=0", "inner.toml")
+    error = refused(
+        write(
+            tmp_path,
+            '[supervisor]\n[[supervisor.children]]\nid="x"\nsupervisor={include="inner.toml"}',
+        )
+    )
+    assert error.file == tmp_path / "inner.toml"
+    assert str(error).startswith("tree inner.toml: supervisor.period = 0")
+
+
+@pytest.fixture
+def shop(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """A package of modules that cannot all be imported, where Python looks."""
+    package = tmp_path / "toml_shop"
+    package.mkdir()
+    for name, text in {
+        "__init__": "",
+        "stock": "import understudy as us\nclass Stock(us.Actor):\n    pass\n",
+        "one": "from toml_shop.two import Two\nclass One:\n    pass\n",
+        "two": "from toml_shop.one import One\nclass Two:\n    pass\n",
+        "broken": "\n1 / 0\n",
+        "needy": "import no_such_package\n",
+    }.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("toml_shop.stok:Stock", ["no module 'toml_shop.stok'", "did you mean 'stock'?"]),
+        ("toml_shop.stock:Stok", ["has no 'Stok'", "did you mean 'Stock'?"]),
+        ("toml_shop.stock.Stock", ['"module:Class"', 'perhaps "toml_shop.stock:Stock"']),
+        ("toml_shops:Stock", ["no module 'toml_shops'", "PYTHONPATH"]),
+        ("toml_shop.one:One", ["in a circle", "circular import", "move what both need"]),
+        ("toml_shop.broken:X", ["ZeroDivisionError: division by zero", "broken.py, line 2"]),
+        ("toml_shop.needy:X", ["No module named 'no_such_package'", "needy.py, line 1"]),
+        ("..toml_shop:X", ['"module:Class"']),
+        (":Stock", ['"module:Class"']),
+    ],
+)
+def test_a_class_that_cannot_be_had_is_explained(
+    shop: pathlib.Path, path: str, words: list[str]
+) -> None:
+    text = f'[supervisor]\n[[supervisor.children]]\nid="a"\nclass="{path}"'
+    error = refused(write(shop, text))
+    assert (error.field, error.value) == ("supervisor.children[0].class", path)
+    for word in words:
+        assert word in str(error)
 
 
 def test_an_empty_file_has_no_supervisor(tmp_path: pathlib.Path) -> None:
