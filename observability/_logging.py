@@ -34,6 +34,12 @@ def _without_copy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _plain(value: Any) -> Any:
+    """What JSON does not know: as data where it can say itself so, such as a supervisor report."""
+    as_dict = getattr(value, "as_dict", None)
+    return as_dict() if callable(as_dict) and not isinstance(value, type) else repr(value)
+
+
 def configure_logging(
     level: str | int = "INFO",
     *,
@@ -84,7 +90,7 @@ def configure_logging(
     if as_json:
         last = [
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(default=repr, ensure_ascii=False),
+            structlog.processors.JSONRenderer(default=_plain, ensure_ascii=False),
         ]
     else:
         last = [structlog.dev.ConsoleRenderer(colors=target.isatty())]

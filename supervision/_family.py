@@ -423,7 +423,7 @@ class Family:
     def _report(
         self, context: Context, child: Child, reason: Exit, action: Action, delay: float = 0.0
     ) -> None:
-        if wanted(self.realm.runtime, context):
+        if wanted(self.realm.runtime, context, reason, action):
             path = None if child.ref is None else child.ref.path
             offender = Offender(child.id, path, child.restart.value, child.incarnation)
             emit(

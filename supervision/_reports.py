@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -68,10 +68,28 @@ class SupervisorReport:
     action: Action
     delay: float = 0.0
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as logs print it."""
+        offender = self.offender
+        return {
+            "supervisor": self.supervisor,
+            "context": self.context,
+            "reason": repr(self.reason),
+            "offender": None if offender is None else asdict(offender),
+            "action": self.action,
+            "delay": self.delay,
+        }
 
-def wanted(runtime: Any, context: Context) -> bool:
+
+def _level(context: Context, reason: Exit, action: Action) -> int:
+    if action == "stop" and not reason.abnormal:
+        return logging.INFO  # a child with an end has come to it
+    return _LEVELS[context]
+
+
+def wanted(runtime: Any, context: Context, reason: Exit, action: Action) -> bool:
     """Whether anybody would see a report: making it costs more than restarting an actor."""
-    return runtime.stream.active or logger.isEnabledFor(_LEVELS[context])
+    return runtime.stream.active or logger.isEnabledFor(_level(context, reason, action))
 
 
 def emit(runtime: Any, report: SupervisorReport) -> None:
@@ -79,7 +97,7 @@ def emit(runtime: Any, report: SupervisorReport) -> None:
     stream = runtime.stream
     if stream.active:
         stream.publish(report)
-    level = _LEVELS[report.context]
+    level = _level(report.context, report.reason, report.action)
     if logger.isEnabledFor(level):
         offender = report.offender
         cause = report.reason.cause

@@ -9,6 +9,7 @@ import logging
 import pytest
 import structlog
 
+import understudy as us
 from understudy.observability import configure_logging, logger, use_trace
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -116,6 +117,26 @@ def test_what_is_no_json_is_shown_by_its_repr(stream) -> None:
     configure_logging("info", stream=stream)
     logger().info("odd", value={1, 2})
     assert lines(stream)[0]["value"] == "{1, 2}"
+
+
+def test_a_supervisors_report_is_data(stream) -> None:
+    configure_logging("info", stream=stream)
+
+    class Fragile(us.Actor):
+        def on_receive(self, message):
+            raise ValueError(message)
+
+    with us.ActorSystem("logged") as system:
+        failed = system.spawn(Fragile, name="fragile", restart="temporary")
+        stopped = us.Future()
+        system.events.subscribe(stopped.set, us.ActorStopped)
+        failed.tell("no")
+        stopped.get(timeout=10)
+    [report] = [line["report"] for line in lines(stream) if line["level"] == "warning"]
+    assert report["supervisor"] == "/user"
+    assert report["offender"]["path"] == "/user/fragile"
+    assert (report["context"], report["action"]) == ("child_terminated", "stop")
+    assert report["reason"] == "Failed(ValueError('no'))"
 
 
 def test_an_unknown_level_is_refused_with_the_known_ones() -> None:

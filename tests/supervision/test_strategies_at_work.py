@@ -734,4 +734,26 @@ def test_reports_are_log_records_with_the_data_on_them(caplog: pytest.LogCapture
         crash(w, "a")
     [record] = caplog.records
     assert record.levelname == "WARNING"
-    assert record.report.offender.id == "a"  # type: ignore[attr-defined] # our extra field
+    report = record.report  # type: ignore[attr-defined] # our extra field
+    assert report.offender.id == "a"
+    assert report.as_dict() == {
+        "supervisor": "/user/sup",
+        "context": "child_terminated",
+        "reason": "Failed(RuntimeError('boom'))",
+        "offender": {
+            "id": "a",
+            "path": "/user/sup/a",
+            "restart": "permanent",
+            "incarnation": 1,
+        },
+        "action": "restart",
+        "delay": 0.0,
+    }
+
+
+def test_the_end_of_a_child_that_has_one_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    w = World(OneForOne(), spec("a", restart=Restart.TRANSIENT), spec("b"))
+    with caplog.at_level("INFO", logger="understudy.supervision"):
+        w.cell("a").end()
+        w.cell("b").end()
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
