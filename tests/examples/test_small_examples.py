@@ -61,6 +61,26 @@ def test_a_strategy_is_configured():
 
 
 @pytest.mark.slow
+def test_a_tree_is_configured_by_its_file():
+    lines = run("print_shop.py").splitlines()
+    assert lines[:3] == [
+        "printed a poster",
+        "restarted: /user/print_shop/presses/letterpress",
+        "printed another",
+    ]
+    assert lines[3].startswith("earned: ")
+    assert lines[3].endswith(" EUR")
+    assert lines[4:] == [
+        "/user/print_shop: PrintShop, restarted 0x",
+        "/user/print_shop/ledger: Ledger, restarted 0x",
+        "/user/print_shop/presses: Presses, restarted 0x",
+        "/user/print_shop/presses/offset: Press, restarted 0x",
+        "/user/print_shop/presses/letterpress: Press, restarted 1x",
+        "/user/print_shop/customer: Customer, restarted 0x",
+    ]
+
+
+@pytest.mark.slow
 def test_an_account_survives_a_kill():
     lines = run("durable_account.py").splitlines()
     assert lines == [

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli._config import config_app
-from understudy.cli._console import EXIT_ERROR, complain, explain
+from understudy.cli._console import EXIT_ERROR, complain, complaints
 from understudy.cli._lazy import LazyGroup
 from understudy.cli._serve import serve
 from understudy.cli._tree import tree
@@ -93,6 +93,8 @@ def root(
 def main() -> None:
     """Run the command; an error is one line on standard error and exit code 2.
 
+    Of a file with several mistakes each has a line.
+
     A traceback is shown only for what is not foreseen, or with UNDERSTUDY_TRACEBACK=1.
     """
     try:
@@ -102,5 +104,6 @@ def main() -> None:
     except (UnderstudyError, OSError) as error:
         if os.environ.get("UNDERSTUDY_TRACEBACK"):
             traceback.print_exc()
-        complain(explain(error))
+        for line in complaints(error):
+            complain(line)
         sys.exit(EXIT_ERROR)

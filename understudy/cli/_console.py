@@ -7,7 +7,9 @@ import select
 import sys
 from pathlib import Path
 
+from understudy.actors import StartFailed
 from understudy.storage import UnderstudyError
+from understudy.supervision import InvalidChildSpec
 
 EXIT_ERROR = 2
 DEFAULT_DATA_DIR = ".understudy"
@@ -67,12 +69,22 @@ def explain(error: BaseException) -> str:
     ours = [link for link in chain if isinstance(link, UnderstudyError)]
     systems = [link for link in chain if isinstance(link, OSError)]
     told = (ours or systems or [error])[-1]
+    if isinstance(told, StartFailed):
+        # The outermost names the whole line of actors down to the cause.
+        told = next(link for link in ours if isinstance(link, StartFailed))
     if isinstance(told, OSError) and not isinstance(told, UnderstudyError):
         where = f"{told.filename}: " if told.filename else ""
         text = f"{where}{told.strerror or told}"
     else:
         text = str(told) or type(told).__name__
     return " ".join(text.split())
+
+
+def complaints(error: BaseException) -> list[str]:
+    """What went wrong, a line for each mistake."""
+    if isinstance(error, InvalidChildSpec):
+        return [explain(problem) for problem in error.problems]
+    return [explain(error)]
 
 
 def nobody_reads() -> bool:

@@ -41,14 +41,14 @@ class Reloader(StatReload):
                 continue
 
     def iter_py_files(self) -> Iterator[Path]:
-        """The Python files below the watched folders."""
+        """The Python files below the watched folders, and the TOML files: trees, settings."""
         for top in self.config.reload_dirs:
             for folder, folders, files in os.walk(top):
                 folders[:] = [
                     name for name in folders if not name.startswith(".") and name not in PASSED_OVER
                 ]
                 for name in files:
-                    if name.endswith(".py"):
+                    if name.endswith((".py", ".toml")):
                         yield Path(folder, name)
 
 

@@ -22,16 +22,18 @@ from understudy import gateway
 from understudy.actors import Config
 from understudy.actors._runtime import on_new_runtime
 from understudy.agents import SessionHost
+from understudy.cli._branch import Branch
 from understudy.cli._console import (
     EXIT_ERROR,
     BadSetting,
     complain,
+    complaints,
     data_directory,
     explain,
     note,
     read_port,
 )
-from understudy.cli._target import BadTarget, factory_wants, load, odd_parameters
+from understudy.cli._target import EXAMPLE, BadTarget, factory_wants, load, odd_parameters
 from understudy.gateway import MissingExtra
 from understudy.observability import configure_logging
 from understudy.storage import UnderstudyError
@@ -39,6 +41,7 @@ from understudy.supervision import ActorSystem, SystemFailed
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
     from starlette.types import ASGIApp
@@ -57,29 +60,52 @@ class BadDataDirectory(UnderstudyError):
         )
 
 
+class NothingToServe(UnderstudyError):
+    """Neither a target nor a tree was named."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"nothing to serve: name an application ({EXAMPLE}), a tree of supervisors "
+            "(--tree shop.toml), or both"
+        )
+
+
 @dataclass(frozen=True)
 class Options:
     """The command's options, as plain data: a reloader hands them to its child process."""
 
-    target: str
+    target: str | None
     host: str | None
     port: int | None
     data_dir: Path
     config: Path | None
     log_level: str
     shutdown_timeout: float | None
+    tree: Path | None = None
+
+    @property
+    def what(self) -> str:
+        """What is served, for people."""
+        return " and ".join(str(part) for part in (self.target, self.tree) if part is not None)
 
 
 def serve(
     target: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="module:attribute or file.py:attribute; the attribute may be left out if it is "
             "'app'. It is an ASGI application, a SessionHost, or a function of 'system' and/or "
-            "'config' that returns one of them.",
+            "'config' that returns one of them. May be left out beside --tree.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    tree: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with a tree of supervisors to run, alone or beside the target.",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; else gateway.host of the config.")
     ] = None,
@@ -97,7 +123,7 @@ def serve(
         Path | None, typer.Option("--config", "-f", help="TOML file with settings.")
     ] = None,
     reload: Annotated[
-        bool, typer.Option("--reload", help="Restart when a Python file here changes.")
+        bool, typer.Option("--reload", help="Restart when a Python or TOML file here changes.")
     ] = False,
     log_level: Annotated[str, typer.Option(help="Least level of log records shown.")] = "warning",
     shutdown_timeout: Annotated[
@@ -105,7 +131,7 @@ def serve(
         typer.Option(min=0.1, help="Seconds for the ordered stop; else shutdown_timeout (30)."),
     ] = None,
 ) -> None:
-    """Serve sessions over WebSocket and HTTP.
+    """Serve sessions over WebSocket and HTTP, and run trees of actors.
 
     The system keeps everything in its data directory: stop the server in whatever way, start it
     again, and every session goes on where it was. Ctrl-C or SIGTERM stops it in order (exit code
@@ -115,13 +141,17 @@ def serve(
       understudy serve office:app
       understudy serve office:app --port 8080 --reload
       PORT=8080 UNDERSTUDY_DATA_DIR=/var/lib/office understudy serve office:app
+      understudy serve --tree shop.toml
     """
     end_on_signals()
+    if target is None and tree is None:
+        raise NothingToServe
     for package in WEB:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("web", package)
     options = Options(
         target=target,
+        tree=tree,
         host=host,
         port=port,
         data_dir=data_directory(data_dir, config).absolute(),
@@ -203,8 +233,9 @@ def run(options: Options, listener: socket.socket) -> int:
     """Load the target, serve it until told to stop, stop its systems; the exit code."""
     settings = read_settings(options)
     census = Census()
+    branch = None if options.tree is None else Branch(options.tree)
     try:
-        application = assemble(options.target, load(options.target), settings)
+        application = _application(options, settings, census, branch)
     except (UnderstudyError, OSError, SystemExit):
         census.stop()
         raise
@@ -212,12 +243,12 @@ def run(options: Options, listener: socket.socket) -> int:
         # The application's own mistake: its author needs the place, so here a traceback is shown,
         # from the first line that is not ours.
         traceback.print_exception(error.with_traceback(_foreign(error)))
-        complain(f"{options.target} failed while it was loaded; see above")
+        complain(f"{options.what} failed while it was loaded; see above")
         census.stop()
         return EXIT_ERROR
 
     def started(where: str) -> None:
-        print(f"understudy: serving {options.target} on {where}", flush=True)
+        print(f"understudy: serving {options.what} on {where}", flush=True)
         note(f"data in {options.data_dir}; Ctrl-C stops")
 
     try:
@@ -231,7 +262,38 @@ def run(options: Options, listener: socket.socket) -> int:
     except SystemFailed as failed:
         complain(f"the system stopped by itself: {explain(failed)}")
         return EXIT_SYSTEM_FAILED
+    if branch is not None and branch.failure is not None:
+        complain(branch.failure)
+        return EXIT_SYSTEM_FAILED
     return 0
+
+
+def _application(
+    options: Options, settings: Config, census: Census, branch: Branch | None
+) -> ASGIApp:
+    """What is served, with the tree started in its system."""
+    if branch is not None:
+        branch.load()
+    if options.target is None:
+        assert branch is not None
+        system = ActorSystem(branch.name, config=settings, data_dir=settings.data_dir)
+        branch.start(system)
+        # No agents, and so no sessions; health, metrics and the tree are there.
+        return gateway.app(SessionHost(system, agents={}))
+    found = load(options.target)
+    ready = branch.start if branch is not None else None
+    application = assemble(options.target, found, settings, ready)
+    if branch is not None and not branch.started:
+        # The target made its system itself.
+        systems = census.systems()
+        if len(systems) != 1:
+            raise BadTarget(
+                options.target,
+                f"it made {len(systems)} systems, and --tree runs in one; serve a function of "
+                "'system'",
+            )
+        branch.start(systems[0])
+    return application
 
 
 def _foreign(error: BaseException) -> TracebackType | None:
@@ -242,8 +304,15 @@ def _foreign(error: BaseException) -> TracebackType | None:
     return place or error.__traceback__
 
 
-def assemble(target: str, found: Any, settings: Config) -> ASGIApp:
+def assemble(
+    target: str,
+    found: Any,
+    settings: Config,
+    ready: Callable[[ActorSystem], object] | None = None,
+) -> ASGIApp:
     """The application in `found`, made by its factory if it is one.
+
+    `ready` is called with the system that is made for a factory, before the factory is.
 
     Raises:
         BadTarget: It is nothing that can be served.
@@ -260,6 +329,8 @@ def assemble(target: str, found: Any, settings: Config) -> ASGIApp:
                     config=settings,
                     data_dir=settings.data_dir,
                 )
+                if ready is not None:
+                    ready(system)
             arguments[name] = settings if role == "config" else system
         found = found(**arguments)
         if found is None:
@@ -325,6 +396,7 @@ def run_child(options: Options, sockets: list[socket.socket]) -> None:
     try:
         code = run(options, sockets[0])
     except (UnderstudyError, OSError) as error:
-        complain(explain(error))
+        for line in complaints(error):
+            complain(line)
         code = EXIT_ERROR
     sys.exit(code)
