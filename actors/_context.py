@@ -331,6 +331,10 @@ class Context:
         clock = cell._us_rt.clock
         extra.lease_until = None if lease is None else clock.monotonic() + lease
         extra.beats += 1
+        for turn in extra.turns:
+            if turn.quiet_until:
+                turn.quiet_until = 0.0
+                cell._us_rt.woken.append(turn)
 
     def stop(self, ref: ActorRef[Any]) -> None:
         """Tell a child to stop now; does not wait."""

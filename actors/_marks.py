@@ -20,6 +20,7 @@ from understudy.actors._strand import strands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from understudy.actors._runtime import Runtime
 
@@ -47,22 +48,23 @@ class Marks:
         self._marks: dict[Any, deque[Mark]] = {}
         self.active = False
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float, passed_over: AbstractSet[Any] = frozenset()) -> None:
         """Set marks where mail waits, and forget mailboxes that are empty again.
 
         Called at an interval, by one thread at a time; `now` is in the clock's monotonic seconds.
+        Suspended calls that are `passed_over` are not looked behind this time.
         """
         self.active = True
-        for cell in {*self._marks, *self._candidates()}:
+        for cell in {*self._marks, *self._candidates(passed_over)}:
             self._look(cell, now)
 
-    def _candidates(self) -> Iterator[Any]:
+    def _candidates(self, passed_over: AbstractSet[Any]) -> Iterator[Any]:
         runtime = self._runtime
         for strand in strands():
             for cell in islice(strand.stack(), 64):
                 if cell._us_rt is runtime:
                     yield cell
-        for turn in tuple(runtime.turns):
+        for turn in runtime.turns.difference(passed_over):
             yield turn.cell
         for dispatcher in tuple(runtime.dispatchers.values()):
             yield from tuple(getattr(dispatcher, "ready", ()))[:READY]

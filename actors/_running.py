@@ -11,12 +11,14 @@ from understudy.actors._heartbeat import Stamp
 from understudy.actors._strand import strands
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from understudy.actors._runtime import Runtime
 
 __all__ = ["Running", "running_of", "stamp_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple the cost of making one
 class Running:
     """The innermost actor in a handler on one thread, or one suspended coroutine handler.
 
@@ -48,8 +50,11 @@ class Running:
     strand: Any = None
 
 
-def running_of(runtime: Runtime) -> list[Running]:
-    """All of it, without stopping anybody: each line is right by itself."""
+def running_of(runtime: Runtime, resting: AbstractSet[Any] = frozenset()) -> list[Running]:
+    """All of it, without stopping anybody: each line is right by itself.
+
+    Suspended calls that are `resting` are passed over, without so much as touching them.
+    """
     found: list[Running] = []
     for strand in strands():
         turns = strand.turns
@@ -76,7 +81,7 @@ def running_of(runtime: Runtime) -> list[Running]:
                 strand=strand,
             )
         )
-    for turn in tuple(runtime.turns):
+    for turn in runtime.turns.difference(resting):
         if turn.over or turn.stepping:
             continue
         if turn.strand.current is not None:

@@ -50,6 +50,7 @@ from understudy.actors._strand import (
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from understudy.actors._clock import Clock
     from understudy.actors._guardian import Family
@@ -160,6 +161,7 @@ class Runtime:
         self.refusals = 0
         self.zombies: set[Strand] = set()
         self.turns: set[Any] = set()
+        self.woken: list[Any] = []
         self.marks = Marks(self)
         self.spawn_child: Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any] = _no_family
         self.children_of: Callable[[Any], Sequence[Any]] = _no_children
@@ -577,9 +579,13 @@ class Runtime:
 
     # --- looked at from outside --------------------------------------------------------------
 
-    def running(self) -> list[Running]:
-        """What is inside a handler now, on threads and suspended: what a detector looks at."""
-        return running_of(self)
+    def running(self, resting: AbstractSet[Any] = frozenset()) -> list[Running]:
+        """What is inside a handler now, on threads and suspended: what a detector looks at.
+
+        Without the suspended calls that are `resting`; those of them that beat are put into
+        `woken`.
+        """
+        return running_of(self, resting)
 
     def starving(self) -> list[Starving]:
         """Dispatchers that cannot keep up because they may have no more threads."""

@@ -43,8 +43,12 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
     """One call of a coroutine handler.
 
     `then(cell, strand, lock, turn)` is called by the owner of the cell once it is over, with
-    `value` and `error` set. `waiting` is the actor whose answer it awaits.
+    `value` and `error` set. `waiting` is the actor whose answer it awaits. Up to `quiet_until`,
+    a monotonic time of the system's clock, the failure detector does not look at it; 0 where it
+    does.
     """
+
+    quiet_until = 0.0
 
     def __init__(
         self,
@@ -157,6 +161,23 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         """Cancel it because the deadline of its message is over. Any thread."""
         self.expired = True
         self.cancel_soon()
+
+    # --- as the failure detector sees it -----------------------------------------------------
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Another value means that it visibly moved: a step, a heartbeat."""
+        extra = self.cell._us_extra
+        return self.steps, extra.beats if extra is not None else 0
+
+    def rest(self, until: float, progress: tuple[int, int]) -> bool:
+        """Do without looks until then, unless it has moved since it had this progress."""
+        self.quiet_until = until
+        # A heartbeat counts, then looks whether it must wake: one of the two sees the other.
+        if self.over or self.progress != progress:
+            self.quiet_until = 0.0
+            return False
+        return True
 
     # --- as a link in a chain of waiting actors ----------------------------------------------
 

@@ -31,6 +31,9 @@ __all__ = ["Finding", "Judge", "Look", "Verdict"]
 STILL = 0.0005
 """Seconds of CPU per sweep below which a thread counts as standing still. A blocked thread uses
 none at all; one of a hundred that fight for the interpreter still gets ten times as much."""
+TIDY = 20
+"""Sweeps after which all that rests is looked through: what has ended is forgotten, what will have
+no lease before the next time is looked at again."""
 LATE = 2.0
 """A sweep that comes after this many intervals is late: the host stalled, or starves us."""
 
@@ -63,6 +66,8 @@ class Look:
         message: what it handles.
         source: what the look was taken from, for whoever acts on the finding.
         below: actors whose handlers wait under this one on the same stack.
+        rests: the suspended call, which may be let rest (see `Judge.resting`); None for what must
+            be looked at each time.
 
     """
 
@@ -78,6 +83,7 @@ class Look:
     message: Any = None
     source: Any = None
     below: tuple[Any, ...] = ()
+    rests: Any = None
 
 
 @dataclass(slots=True)
@@ -128,6 +134,10 @@ class Judge:
         timeout: seconds for actors without a rule of their own.
         interval: seconds between sweeps.
 
+    Attributes:
+        resting: suspended calls within a long lease. They need not be given to `sweep`; where they
+            are not, each costs a few nanoseconds a sweep.
+
     """
 
     def __init__(self, timeout: float = 4.0, interval: float = 0.5) -> None:
@@ -136,6 +146,9 @@ class Judge:
         self.late_sweeps = 0
         self._alert = Heartbeat(timeout=timeout, on_frozen="alert")
         self._tracks: dict[Any, _Track] = {}
+        self._resting: dict[Any, _Track] = {}
+        self.resting: set[Any] = set()
+        self._by_ref: dict[int, list[_Track]] = {}
         self._last: float | None = None
         self._due = interval
         self._sweep = 0
@@ -147,24 +160,24 @@ class Judge:
 
     @property
     def watched(self) -> int:
-        """How many handlers the last sweep found running."""
-        return len(self._tracks)
+        """How many handlers are known to run, those within a long lease included."""
+        return len(self._tracks) + len(self._resting)
 
     def running_for(self, ref: Any, now: float) -> float | None:
         """Seconds since the first sweep that saw an actor in its present handler."""
-        since = [track.since for track in list(self._tracks.values()) if track.ref is ref]
+        since = [track.since for track in tuple(self._by_ref.get(id(ref), ()))]
         return now - min(since) if since else None
 
     def verdict(self, ref: Any) -> Verdict:
         """What the last sweep held of an actor."""
-        for track in list(self._tracks.values()):
-            if track.ref is ref:
-                return track.verdict
+        for track in tuple(self._by_ref.get(id(ref), ())):
+            return track.verdict
         return Verdict.ALIVE
 
     def verdicts(self) -> dict[Any, Verdict]:
         """What the last sweep held of every actor that was inside a handler."""
-        return {track.ref: track.verdict for track in list(self._tracks.values())}
+        tracks = [*self._tracks.values(), *self._resting.values()]
+        return {track.ref: track.verdict for track in tracks}
 
     def sweep(self, now: float, looks: Iterable[Look]) -> list[Finding]:
         """Judge everything that is inside a handler at `now` (monotonic seconds)."""
@@ -175,9 +188,10 @@ class Judge:
             self.late_sweeps += 1
             assert last is not None
             away = now - last
-            for track in self._tracks.values():
-                track.since += away
-                track.still_since += away
+            for tracks in (self._tracks, self._resting):
+                for track in tracks.values():
+                    track.since += away
+                    track.still_since += away
         self._sweep += 1
         findings: list[Finding] = []
         due = self.interval
@@ -188,18 +202,62 @@ class Judge:
             key = (id(look.ref), look.incarnation, look.turn)
             known = self._tracks.get(key)
             if known is None:
-                known = self._tracks[key] = _Track(now, look)
-                known.seen = self._sweep
-                continue
+                known = self._resting.pop(key, None)
+                if known is None:
+                    known = _Track(now, look)
+                    known.seen = self._sweep
+                    self._tracks[key] = known
+                    self._by_ref.setdefault(id(look.ref), []).append(known)
+                    continue
+                self._tracks[key] = known
             known.seen = self._sweep
             finding = self._judge(now, look, known)
             if finding is not None:
                 findings.append(finding)
+            elif known.verdict is Verdict.WAITING and self._rests(now, look, known):
+                self._resting[key] = self._tracks.pop(key)
         self._due = due
-        gone = [key for key, track in self._tracks.items() if track.seen != self._sweep]
-        for key in gone:
-            del self._tracks[key]
+        for key in [key for key, track in self._tracks.items() if track.seen != self._sweep]:
+            self._forget(self._tracks.pop(key))
+        if self._sweep % TIDY == 0:
+            self._tidy(now)
         return findings
+
+    def wake(self, call: Any) -> None:
+        """Look at a call again from the next sweep on: it has beaten, its lease may be another."""
+        self.resting.discard(call)
+
+    def _rests(self, now: float, look: Look, track: _Track) -> bool:
+        """Let a call rest that stands still by leave; whether it does.
+
+        Looks begin again a timeout before the lease ends, so that what stands still by then is
+        known for certain.
+        """
+        if look.rests is None:
+            return False
+        rule = look.rule or self._alert
+        until = look.lease_until or 0.0
+        if rule.lease is not None:
+            until = max(until, track.since + rule.lease)
+        until -= rule.timeout
+        if until <= now + TIDY * self.interval or not look.rests.rest(until, look.progress):
+            return False
+        self.resting.add(look.rests)
+        return True
+
+    def _tidy(self, now: float) -> None:
+        soon = now + TIDY * self.interval
+        self.resting = {call for call in self.resting if not call.over and call.quiet_until > soon}
+        for key in [key for key in self._resting if key[2] not in self.resting]:
+            # Those woken are found again by the next sweep, if they have not ended.
+            if key[2].over:
+                self._forget(self._resting.pop(key))
+
+    def _forget(self, track: _Track) -> None:
+        of_ref = self._by_ref[id(track.ref)]
+        of_ref.remove(track)
+        if not of_ref:
+            del self._by_ref[id(track.ref)]
 
     def _judge(self, now: float, look: Look, track: _Track) -> Finding | None:
         moved = look.progress != track.progress

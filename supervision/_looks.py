@@ -11,18 +11,21 @@ from understudy.supervision._stacks import coroutine_stack, thread_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
 __all__ = ["all_stacks", "gather", "stack_of"]
 
 
-def gather(runtime: Any) -> Iterator[Look]:
+def gather(runtime: Any, resting: AbstractSet[Any] = frozenset()) -> Iterator[Look]:
     """One look per actor that is inside a handler now.
+
+    Suspended calls that rest are passed over.
 
     Of actors that run on top of each other on one thread (inline asks) only the innermost is
     looked at: the others wait for it. A suspended coroutine is not judged while its event loop is
     held by somebody else: it could not move if it wanted to.
     """
-    for line in runtime.running():
+    for line in runtime.running(resting):
         yield Look(
             ref=line.ref,
             incarnation=line.incarnation,
@@ -36,6 +39,7 @@ def gather(runtime: Any) -> Iterator[Look]:
             message=line.message,
             source=line,
             below=line.below,
+            rests=line.turn if line.coroutine is not None else None,
         )
 
 

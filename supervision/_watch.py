@@ -35,6 +35,8 @@ __all__ = ["Watch", "Watcher"]
 logger = logging.getLogger("understudy.supervision")
 
 _SWEEP = object()
+MAIL = 10
+"""Sweeps after which mail is looked for behind calls that rest, too."""
 
 
 class Watcher:
@@ -104,8 +106,13 @@ class Watcher:
             self.swept_at = now
             self.sweeps += 1
             late_before = self.judge.late_sweeps
-            findings = self.judge.sweep(now, gather(self._runtime))
-            self._runtime.marks.sweep(now)
+            woken = self._runtime.woken
+            while woken:
+                self.judge.wake(woken.pop())
+            findings = self.judge.sweep(now, gather(self._runtime, self.judge.resting))
+            # Behind calls that rest mail has time: there its age is known to within MAIL sweeps.
+            rest = self.judge.resting if self.sweeps % MAIL else frozenset[Any]()
+            self._runtime.marks.sweep(now, rest)
             late = self.judge.late_sweeps != late_before
             if late:
                 logger.info("The failure detector came late and suspects nobody")

@@ -177,6 +177,97 @@ def test_a_short_timeout_is_kept() -> None:
     assert now <= 0.2 + 0.2
 
 
+class Call:
+    """A suspended call, as `Turn` is one."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.quiet_until = 0.0
+        self.progress = (1, 0)
+
+    def rest(self, until: float, progress: Any) -> bool:
+        self.quiet_until = until
+        return bool(self.progress == progress)
+
+
+class Suspended:
+    """A suspended call within a lease, given to the judge only while it does not rest."""
+
+    def __init__(self, rule: Heartbeat | None = None, lease: float | None = None) -> None:
+        self.judge = Judge()
+        self.call = Call()
+        self.rule = rule
+        self.now = 100.0
+        self.lease_until = None if lease is None else self.now + lease
+        self.looks = 0
+
+    def sweeps(self, seconds: float) -> list[Finding]:
+        found: list[Finding] = []
+        for _ in range(round(seconds / 0.5)):
+            looks = []
+            if self.call not in self.judge.resting and not self.call.over:
+                self.looks += 1
+                looks = [
+                    Look(
+                        REF, 1, self.call, progress=self.call.progress, on_thread=False,
+                        lease_until=self.lease_until, rule=self.rule, rests=self.call,
+                    )
+                ]  # fmt: skip
+            found += self.judge.sweep(self.now, looks)
+            self.now += 0.5
+        return found
+
+
+@pytest.mark.parametrize(
+    "case", [Suspended(Heartbeat(lease=120.0)), Suspended(Heartbeat(), lease=120.0)]
+)
+def test_what_waits_within_a_long_lease_is_left_alone_and_found_frozen_when_it_ends(
+    case: Suspended,
+) -> None:
+    assert case.sweeps(100.0) == []
+    assert case.looks == 2
+    assert case.judge.verdict(REF) is Verdict.WAITING
+    assert case.judge.running_for(REF, case.now) == 100.0
+    assert case.sweeps(20.0) == []
+    [finding] = case.sweeps(0.5)
+    assert (finding.verdict, finding.seconds) == (Verdict.FROZEN, 120.0)
+
+
+def test_a_short_lease_gives_no_rest() -> None:
+    case = Suspended(Heartbeat(), lease=10.0)
+    assert case.sweeps(10.0) == []
+    assert case.looks == 20
+    assert verdicts(case.sweeps(0.5)) == [("frozen", "restart")]
+
+
+def test_a_call_that_beats_is_looked_at_again() -> None:
+    case = Suspended(Heartbeat(), lease=120.0)
+    case.sweeps(10.0)
+    case.call.progress = (1, 1)
+    case.lease_until = None
+    case.judge.wake(case.call)
+    assert verdicts(case.sweeps(4.0)) == [("busy", "alert")]
+    assert verdicts(case.sweeps(0.5)) == [("frozen", "restart")]
+
+
+def test_a_call_that_moves_as_it_is_let_rest_does_not_rest() -> None:
+    case = Suspended(Heartbeat(), lease=120.0)
+    case.call.rest = lambda until, progress: bool(until == progress)  # type: ignore[method-assign]
+    case.sweeps(10.0)
+    assert case.looks == 20
+
+
+def test_what_ended_while_it_rested_is_forgotten() -> None:
+    case = Suspended(Heartbeat(), lease=120.0)
+    case.sweeps(5.0)
+    assert case.judge.watched == 1
+    case.call.over = True
+    case.sweeps(10.0)
+    assert case.judge.watched == 0
+    assert case.judge.running_for(REF, case.now) is None
+    assert not case.judge.resting
+
+
 def test_nothing_is_remembered_of_handlers_that_ended() -> None:
     case = Case()
     case.sweep()

@@ -332,6 +332,45 @@ def test_a_coroutine_that_never_returns_is_cancelled_and_replaced(
     assert "await asyncio.Event().wait()" in event.stack
 
 
+class Leased(Actor):
+    """Takes a lease, waits, then takes another and waits for good."""
+
+    heartbeat = Heartbeat()
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self.log = log
+
+    async def on_receive(self, message: Any) -> Any:
+        if message != "wait":
+            return self.context.incarnation
+        self.context.heartbeat(lease=600)
+        event = asyncio.Event()
+        self.log((asyncio.get_running_loop(), event))
+        await event.wait()
+        self.context.heartbeat(lease=1)
+        self.log("again")
+        await asyncio.Event().wait()
+
+
+def test_a_shorter_lease_holds_although_the_first_let_the_coroutine_rest(
+    system: ActorSystem, clock: ManualClock, log: Log
+) -> None:
+    ref = system.spawn(Leased, log)
+    ref.tell("wait")
+    [(loop, event)] = log.take()
+    watcher = system.realm.watcher
+    sweep(system, clock, 60)
+    assert watcher.judge.resting
+    assert watcher.verdict(ref) is Verdict.WAITING
+    assert system.running_for(ref) == 59.5
+    loop.call_soon_threadsafe(event.set)
+    assert log.take() == ["again"]
+    sweep(system, clock, 5)
+    assert not watcher.judge.resting
+    assert ref.ask("who are you?", timeout=30) == 2
+
+
 def test_who_waits_for_a_frozen_actor_is_carried_along_at_no_cost(
     system: ActorSystem, clock: ManualClock, log: Log, gate: threading.Event
 ) -> None:
