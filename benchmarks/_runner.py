@@ -19,6 +19,7 @@ from understudy.benchmarks import _machine
 from understudy.benchmarks._libraries import LIBRARIES, availability
 from understudy.benchmarks._nursery import Nursery
 from understudy.benchmarks._nursery import possible as _nursery_possible
+from understudy.benchmarks._paths import shortened
 from understudy.benchmarks._results import Measurement, Results
 
 if TYPE_CHECKING:
@@ -174,13 +175,14 @@ def take(step: Step, options: Options, nursery: Nursery | None = None) -> Measur
     if status is None:
         where = _hanging_at(errors)
         measurement.cause = f"no result within {limit:g} s" + (f", in {where}" if where else "")
+        measurement.figures["process"] = time.perf_counter() - begun
         return measurement
     figures = _parse(answer)
     if figures is None:
-        measurement.cause = _death(status, errors)
+        measurement.cause = shortened(_death(status, errors))
     elif "cause" in figures:
-        measurement.cause = figures["cause"]
-        measurement.figures = {"trace": figures.get("trace", "")}
+        measurement.cause = shortened(figures["cause"])
+        measurement.figures = {"trace": shortened(figures.get("trace", ""))}
     else:
         measurement.value = figures.pop("value")
         measurement.figures = figures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from rich.table import Table as RichTable
 
 from understudy.benchmarks import _runner, worker
 from understudy.benchmarks._libraries import LIBRARIES, UnknownPeer
+from understudy.benchmarks._paths import typed
 from understudy.benchmarks._progress import watcher
 from understudy.benchmarks._results import NotResults, Results
 from understudy.benchmarks._scenario import REGISTRY, UnknownScenario
@@ -124,7 +124,7 @@ def run_command(
 def _run(chosen: list[Scenario], options: _runner.Options, *, as_json: bool) -> int:
     path = options.out / "results.json" if options.out else None
     results = _runner.run(
-        chosen, options, watcher(), path=path, command=shlex.join(["understudy", *_arguments()])
+        chosen, options, watcher(), path=path, command=typed(_program(), sys.argv[1:])
     )
     if as_json:
         print(json.dumps(results.data(), indent=1))
@@ -137,9 +137,14 @@ def _run(chosen: list[Scenario], options: _runner.Options, *, as_json: bool) -> 
     return 1 if results.failures() else 0
 
 
-def _arguments() -> list[str]:
-    arguments = sys.argv[1:]
-    return arguments if arguments[:1] == ["bench"] else ["bench", *arguments]
+def _program() -> str:
+    """The first words of the command as it was typed: the command, `python -m`, or a script."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None and Path(sys.argv[0]).name == "__main__.py":
+        return f"python -m {spec.parent}"
+    if sys.argv[0].endswith(".py"):
+        return typed("python", sys.argv[:1])
+    return Path(sys.argv[0]).name
 
 
 def _peers(text: str | None) -> tuple[str, ...] | None:
