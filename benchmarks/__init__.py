@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 from understudy.benchmarks._bench import Bench, WrongAnswer
 from understudy.benchmarks._libraries import LIBRARIES, Library, UnknownPeer
 from understudy.benchmarks._results import Measurement, NotResults, Ratio, Results
 from understudy.benchmarks._runner import Options, Step, Watcher, plan, run
 from understudy.benchmarks._scenario import (
     REGISTRY,
+    SCRIPT_PREFIX,
     Metric,
     Registry,
     Scenario,
@@ -52,8 +55,12 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: as on a command line, such as `["--quick"]`; optional, those of the process
             if absent.
 
-    Leaves the process with the command's exit status (0 when every measurement succeeded).
+    Leaves the process with the command's exit status (0 when every measurement succeeded). Does
+    nothing where the script is loaded again for its scenarios, as each measurement does, so that
+    no `if __name__ == "__main__":` is needed.
     """
+    if str(sys._getframe(1).f_globals.get("__name__")).startswith(SCRIPT_PREFIX):
+        return
     from understudy.benchmarks.cli import run_script
 
     run_script(arguments)
