@@ -41,6 +41,8 @@ class Nursery:
     """
 
     def __init__(self, origins: list[str]) -> None:
+        # CPU seconds of the last child that ended by itself, and of those it has waited for.
+        self.used: float | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="understudy-nursery-")
         self._errors = Path(self._folder.name, "nursery.err")
         with self._errors.open("w", encoding="utf-8") as errors:
@@ -54,12 +56,13 @@ class Nursery:
             )
 
     def run(self, order: dict[str, Any], limit: float) -> tuple[str, str, int | None]:
-        """Fork a child for an order and wait for it.
+        """Fork a child for an order and wait for it; afterwards `used` is what it took.
 
         Returns:
             what it answered, what it wrote to stderr, and its status as `subprocess` has it
             (negative for a signal); None when it had to be cut off after `limit` seconds.
         """
+        self.used = None
         stem = Path(self._folder.name, "child")
         answer, errors = stem.with_suffix(".out"), stem.with_suffix(".err")
         assert self._process.stdin is not None
@@ -70,7 +73,9 @@ class Nursery:
         status: int | None = None
         try:
             found = self._line(time.monotonic() + limit)
-            status = int(found) if found else None
+            if found:
+                code, used = found.split()
+                status, self.used = int(code), float(used)
         finally:
             _kill(child)
             if status is None:
@@ -136,8 +141,8 @@ def serve(origins: list[str]) -> None:
             os.setsid()
             _become(task)
         print(child, flush=True)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        _, status, used = os.wait4(child, 0)
+        print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, flush=True)
 
 
 def _become(task: dict[str, Any]) -> None:

@@ -91,6 +91,8 @@ class Results:
         self.scenarios = scenarios or {}
         self.absent = absent or {}
         self.measurements: list[Measurement] = []
+        # Lines of the file, made once: a run saves after every measurement.
+        self._lines: list[str] = []
 
     def add(self, measurement: Measurement) -> None:
         """Take one more in."""
@@ -188,13 +190,15 @@ class Results:
 
     def data(self) -> dict[str, Any]:
         """The whole as a dictionary for JSON."""
+        return {**self._head(), "measurements": [m.data() for m in self.measurements]}
+
+    def _head(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "run": self.run,
             "machine": self.machine,
             "absent": self.absent,
             "scenarios": self.scenarios,
-            "measurements": [m.data() for m in self.measurements],
         }
 
     def save(self, path: str | Path) -> None:
@@ -203,8 +207,11 @@ class Results:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(path.name + ".new")
         # One measurement a line: small, and a diff shows what changed.
-        head = json.dumps({**self.data(), "measurements": []}, indent=1)[: -len("]\n}")]
-        lines = ",\n".join("  " + json.dumps(_short(m.data())) for m in self.measurements)
+        head = json.dumps({**self._head(), "measurements": []}, indent=1)[: -len("]\n}")]
+        self._lines += [
+            "  " + json.dumps(_short(m.data())) for m in self.measurements[len(self._lines) :]
+        ]
+        lines = ",\n".join(self._lines)
         fresh.write_text(f"{head}\n{lines}\n ]\n}}\n", encoding="utf-8")
         os.replace(fresh, path)
 

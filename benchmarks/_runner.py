@@ -187,6 +187,8 @@ def take(step: Step, options: Options, nursery: Nursery | None = None) -> Measur
         measurement.value = figures.pop("value")
         measurement.figures = figures
     measurement.figures["process"] = time.perf_counter() - begun
+    if nursery is not None and nursery.used is not None:
+        measurement.figures["process_cpu"] = nursery.used
     return measurement
 
 
