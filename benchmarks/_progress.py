@@ -44,6 +44,19 @@ def absent_lines(absent: dict[str, str]) -> list[str]:
     return lines
 
 
+def cut_short(results: Results) -> list[str]:
+    """What to say about a run that has not measured all it was asked for."""
+    lines = []
+    if results.run.get("interrupted"):
+        lines.append(f"interrupted: {len(results.measurements)} measurements are kept")
+    if results.run.get("left_out"):
+        lines.append(
+            f"out of time: {results.run['left_out']} measurements of the last rounds were left "
+            "out, so that some ratios are of one round; --rounds takes them all"
+        )
+    return lines
+
+
 class PlainWatcher:
     """One line a measurement, for logs and pipes."""
 
@@ -69,8 +82,8 @@ class PlainWatcher:
 
     def finished(self, results: Results) -> None:
         """Say so when it was cut short."""
-        if results.run.get("interrupted"):
-            self._say(f"interrupted: {len(results.measurements)} measurements are kept")
+        for line in cut_short(results):
+            self._say(line)
 
     def _say(self, line: str) -> None:
         print(line, file=self._out, flush=True)
@@ -132,12 +145,8 @@ class BarWatcher:
         """Take the bar away."""
         assert self._progress is not None
         self._progress.stop()
-        if results.run.get("interrupted"):
-            self._console.print(
-                f"interrupted: {len(results.measurements)} measurements are kept",
-                style="yellow",
-                highlight=False,
-            )
+        for line in cut_short(results):
+            self._console.print(line, style="yellow", highlight=False)
 
 
 def watcher(*, plain: bool = False) -> PlainWatcher | BarWatcher:

@@ -37,6 +37,7 @@ class Measurement:
         value: the figure that stands for the scenario, or None when there is none.
         cause: why there is none: an error, a wrong answer, or the time limit.
         figures: all that was measured (items, wall, cpu, rss, blocks, latency, extra).
+        cut_off: whether the cause is the time limit.
     """
 
     scenario: str
@@ -46,10 +47,11 @@ class Measurement:
     value: float | None = None
     cause: str | None = None
     figures: dict[str, Any] = field(default_factory=dict)
+    cut_off: bool = False
 
     def data(self) -> dict[str, Any]:
         """As a dictionary for JSON."""
-        return {k: v for k, v in vars(self).items() if v is not None}
+        return {k: v for k, v in vars(self).items() if v is not None and v is not False}
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Measurement:

@@ -11,12 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from understudy.benchmarks import _machine
-from understudy.benchmarks._libraries import LIBRARIES, availability
+from understudy.benchmarks._libraries import LIBRARIES, availability, is_ours
 from understudy.benchmarks._nursery import Nursery
 from understudy.benchmarks._nursery import possible as _nursery_possible
 from understudy.benchmarks._paths import shortened
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 # Left to a child that is past its limit for saying where it hangs.
 GRACE = 2.0
+# What `--quick` promises is two minutes, the report included. Nothing in it needs more than a few
+# seconds even on a busy machine, so that a library that hangs is found out early.
+QUICK_SECONDS = 95.0
+QUICK_LIMIT = 20.0
+# A library cut off so often in a quick run is not tried again in it.
+PATIENCE = 2
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class Options:
         peers: libraries beside ours; optional, all that are installed if absent.
         pin: cores that pinned scenarios run on; optional, the first one if absent, and an empty
             tuple pins nothing.
-        limit: seconds for one measurement; optional, the scenario's own limit if absent.
+        limit: seconds for one measurement; optional, the scenario's own limit if absent, and no
+            more than `QUICK_LIMIT` in a quick run.
         budget: messages a Savina benchmark may need; optional, 4,000 quick and 20,000 full.
         profile: write a profile of each scenario into `out`.
         out: directory for profiles and results.
@@ -69,6 +77,17 @@ class Options:
     def messages(self) -> int:
         """The budget of one Savina benchmark."""
         return self.budget if self.budget is not None else (4_000 if self.quick else 20_000)
+
+    @property
+    def seconds(self) -> float | None:
+        """When a run stops taking further rounds; None where it takes all that were asked for."""
+        return QUICK_SECONDS if self.quick and self.rounds is None else None
+
+    def limit_of(self, scenario: Scenario) -> float:
+        """Seconds that one measurement of a scenario may take."""
+        if self.limit is not None:
+            return self.limit
+        return min(scenario.limit, QUICK_LIMIT) if self.quick else scenario.limit
 
 
 @dataclass(frozen=True)
@@ -133,9 +152,10 @@ def _asked_for(peer: str, options: Options) -> bool:
 
 
 def _rounds(item: Scenario, options: Options) -> int:
-    if item.rounds is None or options.rounds is not None:
+    if options.rounds is not None:
         return options.turns
-    return min(item.rounds, options.turns)
+    wanted = item.quick_rounds if options.quick and item.quick_rounds else item.rounds
+    return options.turns if wanted is None else min(wanted, options.turns)
 
 
 def _steps(item: Scenario, peer: str, turn: int, options: Options) -> list[Step]:
@@ -153,7 +173,7 @@ def take(step: Step, options: Options, nursery: Nursery | None = None) -> Measur
         options: how.
         nursery: what to fork the child from; optional, a fresh interpreter if absent.
     """
-    limit = options.limit or step.scenario.limit
+    limit = options.limit_of(step.scenario)
     order: dict[str, Any] = {
         "scenario": step.scenario.name,
         "origin": step.scenario.origin,
@@ -173,6 +193,7 @@ def take(step: Step, options: Options, nursery: Nursery | None = None) -> Measur
         answer, errors, status = nursery.run(order, limit + GRACE)
     measurement = Measurement(step.scenario.name, step.peer, step.round, step.point)
     if status is None:
+        measurement.cut_off = True
         where = _hanging_at(errors)
         measurement.cause = f"no result within {limit:g} s" + (f", in {where}" if where else "")
         measurement.figures["process"] = time.perf_counter() - begun
@@ -294,7 +315,9 @@ def run(
 
     Ctrl-C ends the run: the child is killed, the results so far are saved and returned with
     `run["interrupted"]` true. A child that crashes, hangs or answers wrongly costs its own
-    measurement only, and is not tried again in later rounds.
+    measurement only, and is not tried again in later rounds. A quick run without a number of
+    rounds of its own begins no further one after `QUICK_SECONDS`; `run["left_out"]` says how many
+    measurements that left out.
     """
     scenarios = list(scenarios)
     steps, absent = plan(scenarios, options)
@@ -317,16 +340,26 @@ def run(
     begun = time.perf_counter()
     stack = contextlib.ExitStack()
     failed: dict[tuple[str, str, int | None], Measurement] = {}
+    hung: dict[str, list[str]] = defaultdict(list)
     watcher.began(results, steps)
     try:
         nursery = stack.enter_context(_nursery(scenarios, options))
-        for step in steps:
+        for done, step in enumerate(steps):
+            late = options.seconds is not None and time.perf_counter() - begun > options.seconds
+            if late and step.round:
+                results.run["left_out"] = len(steps) - done  # all of later rounds, as it is
+                break
             watcher.taking(step)
             before = failed.get((step.scenario.name, step.peer, step.point))
             if before is not None:
                 watcher.took(step, before)
                 continue
-            measurement = take(step, options, nursery)
+            if options.quick and len(hung[step.peer]) >= PATIENCE and not is_ours(step.peer):
+                measurement = _left_out(step, hung[step.peer])
+            else:
+                measurement = take(step, options, nursery)
+                if measurement.cut_off:
+                    hung[step.peer].append(step.scenario.name)
             if measurement.cause is not None:
                 failed[step.scenario.name, step.peer, step.point] = measurement
             results.add(measurement)
@@ -343,6 +376,11 @@ def run(
         results.save(path)
     watcher.finished(results)
     return results
+
+
+def _left_out(step: Step, hung: list[str]) -> Measurement:
+    cause = f"not tried: cut off {len(hung)} times before, in {' and '.join(hung)}"
+    return Measurement(step.scenario.name, step.peer, step.round, step.point, cause=cause)
 
 
 def _nursery(

@@ -55,7 +55,8 @@ class Scenario:
         pinned: run on one core, as one-process libraries should; optional, True if absent.
         limit: seconds after which a measurement is cut off; optional, 60 if absent.
         warm: run the body once at a twentieth of its size first; optional, True if absent.
-        rounds: rounds in a full run where the run's own number is wrong for it; optional.
+        rounds: at most so many rounds, where the run's own number is wrong for it; optional.
+        quick_rounds: the same for a quick run; optional, as `rounds` if absent.
         doc: what it means for a user, for reports; optional, the first body's docstring.
     """
 
@@ -73,6 +74,7 @@ class Scenario:
     limit: float = 60.0
     warm: bool = True
     rounds: int | None = None
+    quick_rounds: int | None = None
     doc: str = ""
     origin: str = ""
     bodies: dict[str, Body] = field(default_factory=dict, compare=False)

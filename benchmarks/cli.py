@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +23,8 @@ from understudy.benchmarks._scenario import REGISTRY, UnknownScenario
 from understudy.benchmarks._tables import suite_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from understudy.benchmarks._scenario import Scenario
     from understudy.benchmarks._tables import Table
 
@@ -123,9 +127,10 @@ def run_command(
 
 def _run(chosen: list[Scenario], options: _runner.Options, *, as_json: bool) -> int:
     path = options.out / "results.json" if options.out else None
-    results = _runner.run(
-        chosen, options, watcher(), path=path, command=typed(_program(), sys.argv[1:])
-    )
+    with _terminable():
+        results = _runner.run(
+            chosen, options, watcher(), path=path, command=typed(_program(), sys.argv[1:])
+        )
     if as_json:
         print(json.dumps(results.data(), indent=1))
     else:
@@ -135,6 +140,16 @@ def _run(chosen: list[Scenario], options: _runner.Options, *, as_json: bool) -> 
     if results.run["interrupted"]:
         return 130
     return 1 if results.failures() else 0
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: results so far are kept, no child is left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _program() -> str:

@@ -101,6 +101,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
         ("rounds", run.get("rounds")),
         ("kind", "quick" if run.get("quick") else "full"),
         ("interrupted", "yes: not everything was measured" if run.get("interrupted") else None),
+        ("left out", _left_out(run.get("left_out"))),
         ("revision", run.get("revision")),
         ("processor", f"{machine.get('processor')}, {machine.get('cores')} cores"),
         ("memory", _units.size(machine["memory"]) if machine.get("memory") else None),
@@ -112,6 +113,10 @@ def facts(results: Results) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{k} {v}" for k, v in run.get("versions", {}).items())),
     ]
     return [(key, str(value)) for key, value in found if value is not None]
+
+
+def _left_out(count: int | None) -> str | None:
+    return f"{count} measurements of the last rounds, for lack of time" if count else None
 
 
 def _noise(machine: dict[str, Any]) -> str:

@@ -76,7 +76,7 @@ IDLE = _kernel(
 )  # fmt: skip
 STOP = _kernel(
     "stop", "stop 10,000 actors", size=10_000, quick=10_000, unit="actor", metric=Metric.SECONDS,
-    warm=False, rounds=2,
+    warm=False, rounds=2, quick_rounds=1,
     doc="From the order to the end of all of them; ours is the ordered shutdown of the system.",
 )  # fmt: skip
 SHORT_BLOCKS = _kernel(

@@ -63,6 +63,13 @@ def curve(bench: Bench) -> None:
     bench.note(series={"make": 1e-6 * bench.size, "bytes": 8.0})
 
 
+@scenario("sample/once", peers=("list",), quick_rounds=1)
+def once(bench: Bench) -> None:
+    """Takes long enough for one round."""
+    with bench.measure():
+        list(range(bench.size))
+
+
 ABSENT = declare("sample", "absent", "on a library that is not here", warm=False)
 
 

@@ -19,8 +19,10 @@ from understudy.benchmarks import (
     _machine,
     plan,
     run,
+    suites,
     worker,
 )
+from understudy.benchmarks import _progress as progress
 from understudy.benchmarks import _runner as runner
 from understudy.benchmarks._nursery import Nursery, NurseryClosed
 
@@ -265,3 +267,69 @@ def test_an_interpreter_that_hangs_is_cut_off_too(chosen):
     found = runner.take(step, options(limit=2.0))
     assert found.cause is not None
     assert found.cause.startswith("no result within 2 s")
+
+
+# -- two minutes --
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Measurements without children, and no time for a second round."""
+
+    def fake(step, opts, nursery):
+        return Measurement(step.scenario.name, step.peer, step.round, None, 1.0)
+
+    monkeypatch.setattr(runner, "take", fake)
+    monkeypatch.setattr(runner, "QUICK_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_quick_run_out_of_time_leaves_later_rounds_out_and_says_so(chosen, recorder):
+    results = run(chosen("sum"), Options(quick=True), recorder)
+    assert [(m.peer, m.round) for m in results.measurements] == [("loop", 0), ("builtin", 0)]
+    assert results.run["left_out"] == 2
+    (line,) = progress.cut_short(results)
+    assert line.startswith("out of time: 2 measurements of the last rounds were left out")
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("asked", [Options(rounds=2), Options(quick=True, rounds=2)])
+def test_rounds_that_were_asked_for_are_all_taken(chosen, recorder, asked):
+    results = run(chosen("sum"), asked, recorder)
+    assert len(results.measurements) == 4
+    assert progress.cut_short(results) == []
+
+
+def test_a_quick_run_cuts_off_early_unless_told_otherwise(chosen):
+    (item,) = chosen("sum")
+    assert Options().limit_of(item) == 60.0
+    assert Options(quick=True).limit_of(item) == runner.QUICK_LIMIT
+    assert Options(quick=True, limit=90.0).limit_of(item) == 90.0
+
+
+def test_a_scenario_may_ask_for_fewer_rounds_when_quick():
+    chosen = REGISTRY.select(["sample"], ["once"])
+    assert [s.round for s in plan(chosen, Options(quick=True))[0]] == [0]
+    assert [s.round for s in plan(chosen, Options())[0]] == [0, 1, 2]
+    assert [s.round for s in plan(chosen, Options(quick=True, rounds=2))[0]] == [0, 1]
+
+
+def test_a_library_that_hangs_again_and_again_is_left_out_of_the_rest(recorder, monkeypatch):
+    tried = []
+
+    def fake(step, opts, nursery):
+        tried.append(step.peer)
+        hangs = step.peer == "pykka"
+        return Measurement(step.scenario.name, step.peer, step.round, None,
+                           None if hangs else 1.0, "it hung" if hangs else None,
+                           cut_off=hangs)  # fmt: skip
+
+    monkeypatch.setattr(runner, "take", fake)
+    suites.load()
+    four = REGISTRY.select(["kernel"], ["tell", "ask", "ring", "proxy"])
+    results = run(four, options(peers=("pykka",)), recorder)
+    assert tried.count("pykka") == runner.PATIENCE
+    assert tried.count("understudy") == 4
+    assert [m.cause for m in results.failures()][-1] == (
+        "not tried: cut off 2 times before, in kernel/tell and kernel/ask"
+    )
