@@ -32,6 +32,10 @@ class Library:
         service: environment variable and default of a URL that must answer.
         install: the command that brings it here.
         ours: whether it is a form of this project; never left out by `--peers`.
+        processes: whether it spreads over processes of its own, so that pinning all of them to
+            one core would measure the pinning.
+        start: seconds it may take to start, granted on top of a measurement's limit; a library
+            that has any is left out of a quick run unless asked for by name.
     """
 
     name: str
@@ -41,6 +45,8 @@ class Library:
     service: tuple[str, str] | None = None
     install: str = ""
     ours: bool = False
+    processes: bool = False
+    start: float = 0.0
 
     def missing(self) -> str | None:
         """Why it cannot take part, or None when it can."""
@@ -65,6 +71,9 @@ def service_url(variable: str, default: str) -> str:
     return os.environ.get(variable, default)
 
 
+# Why a library that is here takes no part in a quick run.
+SLOW = "it needs longer to start than a quick run has; --peers names it to have it all the same"
+
 LIBRARIES: dict[str, Library] = {
     item.name: item
     for item in (
@@ -79,7 +88,7 @@ LIBRARIES: dict[str, Library] = {
         Library("uvloop", "asyncio queues on uvloop", ("uvloop",), install="pip install uvloop"),
         Library("thespian", "Thespian", ("thespian",), install="pip install thespian"),
         Library("xoscar", "xoscar", ("xoscar",), install="pip install xoscar"),
-        Library("ray", "Ray", ("ray",), install="pip install ray"),
+        Library("ray", "Ray", ("ray",), install="pip install ray", processes=True, start=60.0),
         Library("otp", "Erlang/OTP", program="escript", install="apt-get install erlang-base"),
         Library("sqlite", "SQLite, WAL, synchronous=FULL", ("sqlite3",)),
         Library("eventsourcing", "eventsourcing (SQLite)", ("eventsourcing",),

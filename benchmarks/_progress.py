@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from understudy.benchmarks import _units
-from understudy.benchmarks._libraries import LIBRARIES
+from understudy.benchmarks._libraries import LIBRARIES, SLOW
 from understudy.benchmarks._scenario import Metric
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def absent_lines(absent: dict[str, str]) -> list[str]:
     lines = []
     for name, reason in absent.items():
         library = LIBRARIES[name]
-        how = f" ({library.install})" if library.install else ""
+        how = f" ({library.install})" if library.install and reason != SLOW else ""
         lines.append(f"without {library.title}: {reason}{how}")
     return lines
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from understudy.benchmarks import _machine
-from understudy.benchmarks._libraries import LIBRARIES, availability, is_ours
+from understudy.benchmarks._libraries import LIBRARIES, SLOW, availability, is_ours
 from understudy.benchmarks._nursery import Nursery
 from understudy.benchmarks._nursery import possible as _nursery_possible
 from understudy.benchmarks._paths import shortened
@@ -129,6 +129,9 @@ def plan(scenarios: Iterable[Scenario], options: Options) -> tuple[list[Step], d
     here, absent = availability(sorted(wanted))
     if options.peers is not None:
         absent |= availability(options.peers)[1]
+    elif options.quick:
+        slow = {name: SLOW for name in here if (known := LIBRARIES.get(name)) and known.start}
+        here, absent = [name for name in here if name not in slow], absent | slow
     steps: list[Step] = []
     for turn in range(options.turns):
         for item in scenarios:
@@ -173,7 +176,8 @@ def take(step: Step, options: Options, nursery: Nursery | None = None) -> Measur
         options: how.
         nursery: what to fork the child from; optional, a fresh interpreter if absent.
     """
-    limit = options.limit_of(step.scenario)
+    library = LIBRARIES.get(step.peer)
+    limit = options.limit_of(step.scenario) + (library.start if library else 0.0)
     order: dict[str, Any] = {
         "scenario": step.scenario.name,
         "origin": step.scenario.origin,
@@ -182,7 +186,7 @@ def take(step: Step, options: Options, nursery: Nursery | None = None) -> Measur
         "budget": options.messages,
         "limit": limit,
     }
-    if step.scenario.pinned:
+    if step.scenario.pinned and not (library and library.processes):
         order["pin"] = list(cores(options))
     if options.directory is not None:
         order["directory"] = str(options.directory)

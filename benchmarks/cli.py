@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from understudy.benchmarks import _runner, worker
-from understudy.benchmarks._libraries import LIBRARIES, UnknownPeer
+from understudy.benchmarks._libraries import LIBRARIES, UnknownPeer, title
 from understudy.benchmarks._paths import typed
 from understudy.benchmarks._progress import watcher
 from understudy.benchmarks._results import NotResults, Results
@@ -127,6 +127,9 @@ def run_command(
 
 def _run(chosen: list[Scenario], options: _runner.Options, *, as_json: bool) -> int:
     path = options.out / "results.json" if options.out else None
+    for name in options.peers or ():
+        if not any(name == body.partition("-")[0] for item in chosen for body in item.bodies):
+            print(f"{title(name)} has no part in any of these scenarios", file=sys.stderr)
     with _terminable():
         results = _runner.run(
             chosen, options, watcher(), path=path, command=typed(_program(), sys.argv[1:])

@@ -333,3 +333,36 @@ def test_a_library_that_hangs_again_and_again_is_left_out_of_the_rest(recorder, 
     assert [m.cause for m in results.failures()][-1] == (
         "not tried: cut off 2 times before, in kernel/tell and kernel/ask"
     )
+
+
+def test_a_library_that_starts_slowly_is_left_out_of_a_quick_run_unless_named(chosen, monkeypatch):
+    here = LIBRARIES["ray"].__class__("ray", "Ray", ("json",), install="pip install it", start=60.0)
+    monkeypatch.setitem(LIBRARIES, "ray", here)
+    steps, absent = plan(chosen("absent"), Options(quick=True))
+    assert {s.peer for s in steps} == {"builtin"}
+    (line,) = progress.absent_lines(absent)
+    assert line.startswith("without Ray: it needs longer to start than a quick run has")
+    assert "pip" not in line
+    for asked in (Options(quick=True, peers=("ray",)), Options()):
+        assert {s.peer for s in plan(chosen("absent"), asked)[0]} == {"builtin", "ray"}
+
+
+def test_processes_of_a_library_are_not_squeezed_onto_one_core_and_may_start_slowly(
+    chosen, monkeypatch
+):
+    taken = {}
+
+    class Fake:
+        used = 0.5
+
+        def run(self, order, limit):
+            taken[order["peer"]] = order
+            return '{"value": 1}', "", 0
+
+    for step in plan(chosen("absent"), options(limit=5.0, peers=("ray",)))[0]:
+        runner.take(step, Options(pin=(0,), limit=5.0), Fake())
+    ray = runner.Step(chosen("absent")[0], "ray", 0, 1)
+    runner.take(ray, Options(pin=(0,), limit=5.0), Fake())
+    assert taken["builtin"]["pin"] == [0]
+    assert "pin" not in taken["ray"]
+    assert (taken["builtin"]["limit"], taken["ray"]["limit"]) == (5.0, 65.0)
