@@ -231,8 +231,11 @@ class Results:
             raise NotResults(path, f"not JSON ({error})") from None
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise NotResults(path, f"its format is not {FORMAT}")
-        results = cls(data["run"], data["machine"], data["scenarios"], data["absent"])
-        results.measurements = [Measurement.of(m) for m in data["measurements"]]
+        try:
+            results = cls(data["run"], data["machine"], data["scenarios"], data["absent"])
+            results.measurements = [Measurement.of(m) for m in data["measurements"]]
+        except (KeyError, TypeError) as error:
+            raise NotResults(path, f"it is not whole ({type(error).__name__}: {error})") from None
         return results
 
 

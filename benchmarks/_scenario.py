@@ -116,6 +116,19 @@ class UnknownScenario(LookupError):
         )
 
 
+class UnknownSuite(UnknownScenario):
+    """No suite has a name; `known` lists what there is."""
+
+    def __init__(self, wanted: str, known: Iterable[str], *, scenario: bool) -> None:
+        LookupError.__init__(
+            self,
+            f"no suite is called {wanted!r}; there are: {', '.join(known)}"
+            + (f". One scenario of a suite: --scenario {wanted}" if scenario else ""),
+        )
+        self.wanted = wanted
+        self.known = sorted(known)
+
+
 class Registry:
     """The scenarios known to this process, in the order of their declaration."""
 
@@ -153,7 +166,8 @@ class Registry:
         suites, patterns = list(suites), list(patterns)
         for suite in suites:
             if not any(_belongs(s, suite) for s in self.all()):
-                raise UnknownScenario(suite, [*self.suites(), "all"])
+                named = any(_matches(s, suite) for s in self.all())
+                raise UnknownSuite(suite, [*self.suites(), "all"], scenario=named)
         chosen = [s for s in self.all() if not suites or any(_belongs(s, x) for x in suites)]
         if not patterns:
             return chosen

@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ import typer.core
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from understudy.benchmarks import _runner, worker
+from understudy.benchmarks import _machine, _runner, worker
 from understudy.benchmarks._libraries import LIBRARIES, UnknownPeer, title
 from understudy.benchmarks._paths import typed
 from understudy.benchmarks._progress import watcher
@@ -56,6 +57,10 @@ Out = Annotated[
 ]
 
 
+class BadOption(ValueError):
+    """An option's value cannot be used; the message says what can."""
+
+
 def _fail(error: Exception) -> typer.Exit:
     Console(stderr=True).print(str(error), style="red", markup=False)
     return typer.Exit(2)
@@ -66,7 +71,16 @@ def _load_suites(scripts: list[Path] | None = None) -> None:
 
     suites.load()
     for script in scripts or ():
-        worker.load(str(script.resolve()))
+        if script.suffix != ".py":
+            raise BadOption(f"--load takes a Python file (.py), not {script}")
+        try:
+            worker.load(str(script.resolve()))
+        except OSError:
+            raise
+        except Exception as error:
+            raise BadOption(
+                f"{script} cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
 
 
 @app.command("run")
@@ -84,7 +98,7 @@ def run_command(
         str | None, typer.Option(help="Cores for pinned scenarios, as in 0,1; or none.")
     ] = None,
     limit: Annotated[
-        float | None, typer.Option(help="Seconds after which a measurement is cut off.")
+        float | None, typer.Option(min=0.1, help="Seconds after which a measurement is cut off.")
     ] = None,
     budget: Annotated[
         int | None, typer.Option(min=100, help="Messages a Savina benchmark may need.")
@@ -120,6 +134,7 @@ def run_command(
             directory=directory,
         )
         chosen = REGISTRY.select(suites or [], scenario or [])
+        _writable(options)
     except (UnknownScenario, UnknownPeer, ValueError, OSError) as error:
         raise _fail(error) from None
     raise typer.Exit(_run(chosen, options, as_json=as_json))
@@ -183,9 +198,26 @@ def _cores(text: str | None) -> tuple[int, ...] | None:
     if text == "none":
         return ()
     try:
-        return tuple(int(part) for part in text.split(","))
+        wanted = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"--pin takes core numbers, as in 0,1, or none; not {text!r}") from None
+        raise BadOption(f"--pin takes core numbers, as in 0,1, or none; not {text!r}") from None
+    there = _machine.cores()
+    if not set(wanted) <= set(there):
+        raise BadOption(f"--pin {text}: this process may run on {', '.join(map(str, there))}")
+    return wanted
+
+
+def _writable(options: _runner.Options) -> None:
+    """Find out before the first measurement, not after it, that results cannot be written."""
+    for option, place in (("--out", options.out), ("--directory", options.directory)):
+        if place is None:
+            continue
+        try:
+            if option == "--out":
+                place.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=place).close()
+        except OSError as error:
+            raise BadOption(f"{option} {place} cannot be written to: {error.strerror}") from None
 
 
 def show(results: Results) -> None:
@@ -235,7 +267,10 @@ def list_command(
     load: Annotated[list[Path] | None, typer.Option(help="File with scenarios.")] = None,
 ) -> None:
     """List suites, scenarios and libraries, and which of them are here."""
-    _load_suites(load)
+    try:
+        _load_suites(load)
+    except (BadOption, OSError) as error:
+        raise _fail(error) from None
     for suite in REGISTRY.suites():
         print(f"\n{suite}")
         for item in REGISTRY.select([suite]):
@@ -305,7 +340,12 @@ def check_command(
 def run_script(arguments: list[str] | None) -> None:
     """Run what a script has declared; see `understudy.benchmarks.main`."""
     mine = [s for s in REGISTRY.all() if s.origin.endswith(".py")]
-    script = typer.Typer(cls=_RunByDefault, add_completion=False, rich_markup_mode=None)
+    script = typer.Typer(
+        cls=_RunByDefault,
+        add_completion=False,
+        rich_markup_mode=None,
+        help="Measure the scenarios of this script.",
+    )
 
     @script.command("run")
     def run_own(
@@ -314,7 +354,7 @@ def run_script(arguments: list[str] | None) -> None:
         peers: Annotated[str | None, typer.Option()] = None,
         rounds: Annotated[int | None, typer.Option(min=1)] = None,
         pin: Annotated[str | None, typer.Option()] = None,
-        limit: Annotated[float | None, typer.Option()] = None,
+        limit: Annotated[float | None, typer.Option(min=0.1)] = None,
         as_json: Annotated[bool, typer.Option("--json")] = False,
         out: Out = None,
         profile: Annotated[bool, typer.Option("--profile")] = False,
@@ -331,7 +371,8 @@ def run_script(arguments: list[str] | None) -> None:
                 out=out or (Path("bench-results") if profile else None),
             )
             names = REGISTRY.select((), scenario or ())
-        except (UnknownScenario, UnknownPeer, ValueError) as error:
+            _writable(options)
+        except (UnknownScenario, UnknownPeer, ValueError, OSError) as error:
             raise _fail(error) from None
         raise typer.Exit(_run([s for s in names if s in mine], options, as_json=as_json))
 

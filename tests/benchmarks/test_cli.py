@@ -102,11 +102,18 @@ def test_ctrl_c_is_status_130(bench, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nosuch"], "no scenario matches 'nosuch'"),
+        (["nosuch"], "no suite is called 'nosuch'; there are: "),
+        (["sample/sum"], "One scenario of a suite: --scenario sample/sum"),
         (["sample", "--scenario", "nosuch"], "no scenario matches 'nosuch'"),
         (["sample", "--peers", "nosuch"], "no peer is called 'nosuch'"),
         (["sample", "--pin", "x"], "--pin takes core numbers"),
+        (["sample", "--pin", "4096"], "--pin 4096: this process may run on "),
+        (["sample", "--limit", "0"], "--limit"),
+        (["sample", "--out", __file__], f"--out {__file__} cannot be written to: File exists"),
+        (["sample", "--directory", "nowhere"], "--directory nowhere cannot be written to: No such"),
         (["sample", "--load", "nosuch.py"], "nosuch.py"),
+        (["sample", "--load", "nosuch.txt"], "--load takes a Python file (.py), not nosuch.txt"),
+        (["list", "--load", "nosuch.txt"], "--load takes a Python file (.py), not nosuch.txt"),
         (["compare", "no.json", "no.json"], "there is no such file"),
         (["report", "nowhere"], "there is no such file"),
         (["check", "--against", "no.json"], "there is no such file"),
@@ -116,6 +123,29 @@ def test_a_wrong_name_is_refused_with_a_word(bench, arguments, message):
     found = bench(*arguments)
     assert found.exit_code == 2
     assert message in " ".join(found.stderr.split())
+
+
+def test_a_script_that_cannot_be_loaded_is_named_with_the_reason(bench, tmp_path):
+    script = tmp_path / "broken.py"
+    script.write_text("import no_such_module", encoding="utf-8")
+    found = bench("sample", "--load", str(script))
+    assert found.exit_code == 2
+    text = " ".join(found.stderr.split())
+    assert "cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'" in text
+
+
+HEAD = '{"format": 1, "run": {}, "machine": {}, "scenarios": {}, "absent": {}, '
+
+
+@pytest.mark.parametrize("text", ['{"format": 1, "run": {}}', HEAD + '"measurements": [{"x": 1}]}'])
+@pytest.mark.parametrize("command", ["report", "compare", "check"])
+def test_a_file_that_is_not_whole_is_refused_with_a_word(bench, tmp_path, text, command):
+    path = tmp_path / "half.json"
+    path.write_text(text, encoding="utf-8")
+    arguments = {"report": [path], "compare": [path, path], "check": ["--against", path]}[command]
+    found = bench(command, *map(str, arguments))
+    assert found.exit_code == 2
+    assert "it is not whole (" in " ".join(found.stderr.split())
 
 
 def test_list_shows_scenarios_and_libraries(bench):

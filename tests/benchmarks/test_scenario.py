@@ -60,9 +60,15 @@ def test_all_means_every_suite():
     assert REGISTRY.select(["all"]) == REGISTRY.all()
 
 
-@pytest.mark.parametrize(("suite", "pattern"), [("nosuch", None), ("sample", "nosuch")])
-def test_a_name_that_matches_nothing_is_refused_with_those_there_are(suite, pattern):
-    with pytest.raises(UnknownScenario, match=r"no scenario matches 'nosuch'.*bench list"):
+@pytest.mark.parametrize(
+    ("suite", "pattern", "message"),
+    [
+        ("nosuch", None, r"no suite is called 'nosuch'; there are: .*sample, all$"),
+        ("sample", "nosuch", r"no scenario matches 'nosuch'.*bench list"),
+    ],
+)
+def test_a_name_that_matches_nothing_is_refused_with_those_there_are(suite, pattern, message):
+    with pytest.raises(UnknownScenario, match=message):
         REGISTRY.select([suite], [pattern] if pattern else [])
 
 
