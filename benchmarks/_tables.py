@@ -213,7 +213,8 @@ def savina(results: Results) -> Table | None:
         for peer in order:
             found = results.value(name, peer)
             cause = results.cause(name, peer)
-            cells.append(_units.seconds(found.median) if found else f"DNF: {cause}")
+            took = _units.seconds(found.median) if found else f"DNF: {cause}"
+            cells.append(", ".join([took, *_counted(results, name, peer)]))
         ratios = [
             ratio_text(results.ratio(name, "understudy", p)) for p in order if p != "understudy"
         ]
@@ -221,6 +222,15 @@ def savina(results: Results) -> Table | None:
         label = results.scenarios[name]["title"]
         table.rows.append([label, sizes, messages, *cells, *ratios])
     return table
+
+
+def _counted(results: Results, name: str, peer: str) -> list[str]:
+    """Counts that the schedule decides, such as attempts in vain: the median over the rounds."""
+    names = dict.fromkeys(
+        key for m in results.of(name, peer) for key in m.figures.get("extra", {}).get("counted", {})
+    )
+    found = [(key, results.figure(name, peer, "extra", "counted", key)) for key in names]
+    return [f"{round(spread.median):,} {key}" for key, spread in found if spread]
 
 
 def suite_tables(results: Results, suite: str, *, whole: bool = True) -> list[Table]:

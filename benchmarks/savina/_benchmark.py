@@ -57,6 +57,11 @@ class Benchmark(abc.ABC):
         """The parameters, by name."""
         return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]  # subclasses are dataclasses
 
+    def counted(self, result: Any) -> dict[str, int]:
+        """What the schedule alone decides, by name: counts that differ between libraries."""
+        del result
+        return {}
+
     def expect(self, what: str, found: Any, wanted: Any) -> None:
         """Compare one part of the result."""
         if found != wanted:
@@ -88,8 +93,11 @@ def _declare(cls: type[Benchmark]) -> None:
         stage = STAGES[bench.peer]()
         stage.at_end = lambda: bench.end(benchmark.messages)
         bench.begin()
-        benchmark.check(stage.play(benchmark.begin, LIMIT))
+        result = stage.play(benchmark.begin, LIMIT)
+        benchmark.check(result)
         bench.note(sizes=benchmark.sizes(), messages=benchmark.messages)
+        if counts := benchmark.counted(result):
+            bench.note(counted=counts)
         if bench.warming:
             stage.close()
 

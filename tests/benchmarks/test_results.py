@@ -203,3 +203,13 @@ def test_json_of_a_run_can_be_read_by_others(make):
 def test_resources_are_told_for_one_item(make):
     table = _tables.resources(make({(TELL, "understudy"): [1.0]}), "kernel")
     assert table.rows == [[TELL, "Understudy", "900 ms", "410 B", "0.5"]]
+
+
+def test_savina_shows_what_the_schedule_decided_beside_each_time(make):
+    results = make({("savina/barber", "understudy"): [1.0, 1.0], ("savina/barber", "pykka"): [1.0]})
+    for m, attempts in zip(results.measurements, (9_000, 11_000, 333), strict=True):
+        m.figures["extra"] = {"counted": {"attempts": attempts}}
+    table = _tables.savina(results)
+    assert table is not None
+    (row,) = table.rows
+    assert row[3:5] == ["1 s, 10,000 attempts", "1 s, 333 attempts"]

@@ -130,3 +130,12 @@ def test_the_first_result_counts_and_the_clock_stops_with_it(stage):
 def test_the_port_itself_handles_nothing():
     with pytest.raises(NotImplementedError):
         Role().receive("hello")
+
+
+@pytest.mark.parametrize("stage", ["asyncio", "understudy"], indirect=True)
+def test_the_barber_counts_how_often_customers_came(stage):
+    barber = small("barber")
+    result = stage.play(barber.begin, 30)
+    barber.check(result)
+    assert barber.counted(result) == {"attempts": result[1]}
+    assert result[1] >= barber.haircuts
