@@ -163,6 +163,7 @@ class Results:
         other: str | None = None,
         point: int | None = None,
         path: tuple[str, ...] = (),
+        per_item: bool = False,
     ) -> Ratio | None:
         """How many times better `peer` did than `against`, in the same rounds of this run.
 
@@ -173,9 +174,10 @@ class Results:
             other: the scenario of `against`, where it is another one.
             point: size on a scale curve.
             path: a figure beside the main one, as for `figure`.
+            per_item: divide that figure by the items of its measurement.
         """
-        mine = _by_round(self.of(scenario, peer, point), path)
-        theirs = _by_round(self.of(other or scenario, against, point), path)
+        mine = _by_round(self.of(scenario, peer, point), path, per_item)
+        theirs = _by_round(self.of(other or scenario, against, point), path, per_item)
         quotients = [theirs[r] / mine[r] for r in mine.keys() & theirs.keys() if mine[r] > 0]
         found = spread(quotients)
         return Ratio(found.median, found.low, found.high, found.n) if found else None
@@ -239,7 +241,7 @@ class Results:
         return results
 
 
-def _by_round(found: list[Measurement], path: tuple[str, ...]) -> dict[int, float]:
+def _by_round(found: list[Measurement], path: tuple[str, ...], per_item: bool) -> dict[int, float]:
     """The figure of each round; several in one round give their mean."""
     values: dict[int, list[float]] = defaultdict(list)
     for m in found:
@@ -249,8 +251,9 @@ def _by_round(found: list[Measurement], path: tuple[str, ...]) -> dict[int, floa
         for step in path:
             here = here.get(step) if isinstance(here, dict) else None
         figure = here if path else m.value
-        if isinstance(figure, int | float):
-            values[m.round].append(float(figure))
+        items = m.figures.get("items") if per_item else 1
+        if isinstance(figure, int | float) and items:
+            values[m.round].append(float(figure) / items)
     return {r: sum(v) / len(v) for r, v in values.items()}
 
 

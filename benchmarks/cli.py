@@ -15,7 +15,7 @@ import typer.core
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from understudy.benchmarks import _machine, _runner, worker
+from understudy.benchmarks import _machine, _runner, _units, worker
 from understudy.benchmarks._libraries import LIBRARIES, UnknownPeer, title
 from understudy.benchmarks._paths import typed
 from understudy.benchmarks._progress import watcher
@@ -317,24 +317,61 @@ def check_command(
 ) -> None:
     """Take a quick run and list the ratios that fell below the committed ones.
 
-    For information: the exit status is 0 whatever it finds.
+    What seems to have fallen is measured once more, five rounds with the sizes of the committed
+    run, and listed if it fell again, beside every library it is compared with. For information:
+    the exit status is 0 whatever it finds, and 130 after Ctrl-C.
     """
     from understudy.benchmarks import _compare
 
     try:
         before = Results.load(against)
         _load_suites()
+        wanted = _peers(peers) or ()
         known = {s.name for s in REGISTRY.all()}
-        patterns = scenario or [n for n in before.scenarios if n in known]
-        chosen = REGISTRY.select((), patterns)
-        options = _runner.Options(quick=True, rounds=3, peers=_peers(peers))
+        there = [n for n in _compare.comparable(before, wanted) if n in known]
+        chosen = REGISTRY.select((), scenario or ())
+        chosen = [item for item in chosen if item.name in there]
     except (NotResults, UnknownScenario, UnknownPeer, OSError) as error:
         raise _fail(error) from None
-    now = _runner.run(chosen, options, watcher())
-    found = _compare.changes(before, now)
-    fallen = [change for change in found if change.fell]
-    _print(Console(), _compare.table(fallen, str(against), "now"))
-    print(f"{len(found)} ratios compared, {len(fallen)} fell by more than the noise")
+    if not chosen:
+        print(f"nothing to compare: {against} holds no ratio of these scenarios to {peers}")
+        return
+    now = _checked(chosen, _runner.Options(quick=True, rounds=2, peers=wanted))
+    found, failures = _compare.changes(before, now, cpu=True), now.failures()
+    fallen = _compare.fallen(found)
+    if fallen:
+        names = dict.fromkeys(change.scenario for change in fallen)
+        print(f"measured again, with the sizes of {against}: {', '.join(names)}", file=sys.stderr)
+        as_before = _runner.Options(
+            quick=before.run["quick"],
+            budget=before.run["budget"],
+            rounds=_compare.ROUNDS,
+            peers=wanted,
+        )
+        now = _checked([item for item in chosen if item.name in names], as_before)
+        fallen = _compare.fallen(_compare.changes(before, now, cpu=True))
+        failures += now.failures()
+        if fallen:
+            _print(Console(), _compare.table(fallen, str(against), "now"))
+    seen = len({change.scenario for change in found})
+    lost = dict.fromkeys(change.scenario for change in fallen)
+    print(f"{len(found)} ratios of {seen} scenarios compared with {against}")
+    print(f"fell by more than the noise: {', '.join(lost) or 'none'}")
+    for failure in failures:
+        print(f"{failure.scenario} · {failure.peer} did not finish: {failure.cause}")
+    print(
+        f"a short loop wavered by {_units.share(now.machine['noise_after'])} on this machine, "
+        f"by {_units.share(before.machine.get('noise_after') or 0)} in the run compared with"
+    )
+
+
+def _checked(chosen: list[Scenario], options: _runner.Options) -> Results:
+    """A run for `check`; Ctrl-C ends the command, since half a run compares nothing."""
+    with _terminable():
+        results = _runner.run(chosen, options, watcher())
+    if results.run["interrupted"]:
+        raise typer.Exit(130)
+    return results
 
 
 def run_script(arguments: list[str] | None) -> None:

@@ -71,7 +71,7 @@ def made(values: dict[tuple[str, str], list[float]], suite: str = "kernel") -> R
         )
         facts["peers"].append(peer)
     results = Results(
-        run={"seconds": 1.5, "rounds": 3, "command": "understudy bench", "pin": [0],
+        run={"seconds": 1.5, "rounds": 3, "quick": False, "budget": 20_000, "command": "understudy bench", "pin": [0],
              "versions": {"python": "3.11"}},
         machine={"processor": "a processor", "cores": 2, "memory": 2**34, "system": "Linux",
                  "python": "CPython", "load_before": 0.1, "load_after": 0.2,

@@ -72,13 +72,91 @@ def test_two_runs_can_be_compared(bench, tmp_path):
     assert "+0 %" in found.stdout
 
 
-@pytest.mark.usefixtures("faked")
-def test_check_compares_with_the_committed_run_and_never_fails(bench, tmp_path, make):
-    before = make({("kernel/tell", "understudy"): [1.0] * 3, ("kernel/tell", "pykka"): [9.0] * 3})
-    before.save(tmp_path / "r.json")
-    found = bench("check", "--against", str(tmp_path / "r.json"))
+@pytest.fixture
+def committed(make, tmp_path):
+    """A run in which ours was nine times faster than Pykka and three times than the queues."""
+    path = tmp_path / "r.json"
+    make({
+        ("kernel/tell", "understudy"): [1.0, 1.1, 0.9], ("kernel/tell", "pykka"): [9.0] * 3,
+        ("kernel/tell", "asyncio"): [3.0] * 3,
+    }).save(path)  # fmt: skip
+    return str(path)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Measurements that give these figures, by library; a list gives one for each run."""
+
+    def begin(**figures):
+        runs = []
+        real = _runner.run
+
+        def counted(scenarios, options, watcher, **more):
+            runs.append(options)
+            return real(scenarios, options, watcher, **more)
+
+        def fake(step, options, nursery):
+            value = figures.get(step.peer, 1.0)
+            if isinstance(value, list):
+                value = value[len(runs) - 1]
+            return Measurement(step.scenario.name, step.peer, step.round, step.point, value,
+                               figures={"items": 1, "wall": value, "cpu": value})  # fmt: skip
+
+        monkeypatch.setattr(_runner, "run", counted)
+        monkeypatch.setattr(_runner, "take", fake)
+        return runs
+
+    return begin
+
+
+def test_check_finds_nothing_where_nothing_became_slower(bench, committed, measured):
+    runs = measured(understudy=1.0, pykka=9.0, asyncio=3.0)
+    found = bench("check", "--against", committed)
     assert found.exit_code == 0, found.output
-    assert "1 ratios compared, 1 fell by more than the noise" in found.stdout
+    assert "2 ratios of 1 scenarios compared" in found.stdout
+    assert "fell by more than the noise: none" in found.stdout
+    assert len(runs) == 1
+
+
+def test_check_measures_a_fall_again_with_the_committed_sizes_and_lists_it(
+    bench, committed, measured
+):
+    runs = measured(understudy=2.0, pykka=9.0, asyncio=3.0)
+    found = bench("check", "--against", committed)
+    assert found.exit_code == 0, found.output
+    assert "fell by more than the noise: kernel/tell" in found.stdout
+    assert "-50 %" in found.stdout
+    assert [(o.quick, o.turns) for o in runs] == [(True, 2), (False, 5)]
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"understudy": [2.0, 1.0], "pykka": 9.0, "asyncio": 3.0},  # it did not fall again
+        {"understudy": 1.0, "pykka": 4.0, "asyncio": 3.0},  # Pykka became faster, not ours slower
+        {"understudy": 1.1, "pykka": 9.0, "asyncio": 3.0},  # within the noise
+    ],
+)
+def test_check_does_not_list_what_is_no_fall_of_ours(bench, committed, measured, figures):
+    measured(**figures)
+    found = bench("check", "--against", committed)
+    assert "fell by more than the noise: none" in found.stdout
+
+
+def test_check_says_when_there_is_nothing_to_compare(bench, committed):
+    found = bench("check", "--against", committed, "--scenario", "kernel/ask")
+    assert found.exit_code == 0
+    assert "holds no ratio of these scenarios to pykka,asyncio,sqlite" in found.stdout
+
+
+def test_a_check_that_is_interrupted_is_status_130(bench, committed, monkeypatch):
+    def interrupted(step, options, nursery):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_runner, "take", interrupted)
+    found = bench("check", "--against", committed)
+    assert found.exit_code == 130
+    assert "fell" not in found.stdout
 
 
 def test_a_failure_is_named_and_makes_the_exit_status_one(bench, monkeypatch):

@@ -157,7 +157,9 @@ def test_every_goal_names_a_scenario_that_exists():
         def figure(self, scenario, peer, *path, point=None):
             asked.add((scenario, peer))
 
-        def ratio(self, scenario, peer, against, *, other=None, point=None, path=()):
+        def ratio(
+            self, scenario, peer, against, *, other=None, point=None, path=(), per_item=False
+        ):
             asked.add((scenario, peer))
             asked.add((other or scenario, against))
 
@@ -213,3 +215,30 @@ def test_savina_shows_what_the_schedule_decided_beside_each_time(make):
     assert table is not None
     (row,) = table.rows
     assert row[3:5] == ["1 s, 10,000 attempts", "1 s, 333 attempts"]
+
+
+def test_cpu_time_is_compared_where_it_is_what_a_scenario_takes(make):
+    figures = {(TELL, "understudy"): [1.0, 1.0], (TELL, "pykka"): [9.0, 9.0]}
+    before, busy, slow = make(figures), make(figures), make(figures)
+    for m in [*busy.measurements, *slow.measurements]:
+        m.value = 5.0  # the machine was busy with something else: the clock says nothing
+    for m in slow.of(TELL, "understudy"):
+        m.figures["cpu"] *= 2
+    (held,) = _compare.changes(before, busy, cpu=True)
+    (fell,) = _compare.changes(before, slow, cpu=True)
+    assert (held.cpu, held.fell, fell.cpu, fell.fell) == (True, False, True, True)
+    assert _compare.fallen([fell]) == [fell]
+    assert "kernel/tell, CPU time" in _compare.table([fell], "a", "b").rows[0]
+    for facts in before.scenarios.values():
+        facts["pinned"] = False
+    (clock,) = _compare.changes(before, busy, cpu=True)
+    assert not clock.cpu
+    assert clock.fell
+
+
+def test_a_scenario_that_waits_is_compared_by_the_clock(make):
+    before = make({(TELL, "understudy"): [1.0, 1.0], (TELL, "pykka"): [9.0, 9.0]})
+    for m in before.measurements:
+        m.figures["cpu"] = m.figures["wall"] / 10
+    (change,) = _compare.changes(before, before, cpu=True)
+    assert not change.cpu
