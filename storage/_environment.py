@@ -32,6 +32,7 @@ from understudy.storage._errors import (
     StorageFull,
     StorageUnavailable,
 )
+from understudy.storage._room import Room
 
 try:
     import fcntl
@@ -105,6 +106,7 @@ class Environment:
         self._exclusive = False
         self._options = {"metasync": metasync, "sync": sync}
         self.databases: dict[str, Any] = {}
+        self._room: Room | None = None
         if path is None:
             base = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - a private, unlinked directory
             self.path = tempfile.mkdtemp(prefix="understudy-", dir=base)
@@ -147,6 +149,17 @@ class Environment:
                 with contextlib.suppress(FileNotFoundError):
                     (directory / name).unlink()
             directory.rmdir()
+        self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        """Have room kept in the file of an environment whose commits wait for the disk."""
+        if self.readonly or self.memory or not self._options["sync"] or fcntl is None:
+            return
+        try:
+            self._room = Room(f"{self.path}/data.mdb", self.page_size())
+        except OSError as error:
+            self._env.close()
+            raise StorageUnavailable(self.path, str(error)) from error
 
     def _create(self, directory: pathlib.Path) -> None:
         """Make the empty file under another name, flush it, and put it in place.
@@ -232,6 +245,7 @@ class Environment:
             self.readonly = False
             self.databases.clear()
             self._env = self._open(max(map_size, DEFAULT_MAP_SIZE))
+            self._look_for_room()
 
     def close(self) -> None:
         """Close the environment once no read transaction is open; again does nothing."""
@@ -242,6 +256,8 @@ class Environment:
             return  # the locks, the reader table and the map belong to the parent
         with self.exclusive():
             self._env.close()
+        if self._room is not None:
+            self._room.close()
         self._unlock()
 
     # --- transactions --------------------------------------------------------
@@ -357,6 +373,16 @@ class Environment:
     def sync(self) -> None:
         """Flush everything, meta page included."""
         self._env.sync(True)
+
+    def keep_room(self) -> None:
+        """See that the next commits need not grow the file; the writer's thread only."""
+        if self._room is not None:
+            self._room.keep(self._env.info()["last_pgno"])
+
+    def give_back_room(self) -> None:
+        """Cut off what is not in use at the end of the file; the writer's thread only."""
+        if self._room is not None:
+            self._room.give_back(self._env.info()["last_pgno"])
 
     def reader_check(self) -> int:
         """Free the slots of readers that were killed; returns how many."""

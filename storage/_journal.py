@@ -132,6 +132,9 @@ class Journal(Upkeep):
                 - "relaxed": it is handed to the operating system. A process crash loses nothing.
                   A power cut loses what was written since the last flush (about a second), and
                   may leave a file that does not open: restore a backup then.
+
+                At the first two levels the file is kept up to 1 MiB longer than what is in it, so
+                that a flush need not grow it; closing the journal cuts it to size.
             readonly: read beside the writer, in this process or another. Optional, default False.
             codec: makes bytes of payloads and back. Optional, and if absent plain msgpack data.
             clock: gives epoch seconds. Optional, default `time.time`.

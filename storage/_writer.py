@@ -323,6 +323,7 @@ class Writer:
             if type(after) is Control:
                 after.future.set_exception(self._closed())
             return False
+        self.environment.keep_room()
         if after is None:
             self._finish()
             return False
@@ -393,6 +394,7 @@ class Writer:
             try:
                 self.checkpoint()
                 self.environment.sync()
+                self.environment.give_back_room()
             except (StorageError, lmdb.Error):
                 # Nothing is lost: the next opening rebuilds the index from the log.
                 log.warning("journal %s: closed without its index", self.environment.path)

@@ -45,6 +45,7 @@ class Recording:
     writes: list[Write]
     acks: list[tuple[int, str, int]]
     flushes: list[int]
+    cuts: list[tuple[int, int]]  # moments at which the file was made shorter, and its length
     begin: int
     end: int
 
@@ -68,6 +69,10 @@ class Recording:
                     if len(image) < stop:
                         image.extend(bytes(stop - len(image)))
                     image[start:stop] = write.data[start - write.offset : stop - write.offset]
+        for at, length in self.cuts:
+            # The writer cuts the room off as the last thing it does, and flushes nothing after it.
+            if at < moment and shuffled.random() < share:
+                del image[length:]
         return bytes(image)
 
 
@@ -82,7 +87,7 @@ def parse(lines: list[str], directory: str, acks: str) -> Recording:
     offsets: dict[int, int] = {}
     dsync: set[int] = set()
     files: dict[str, list[Write]] = {}
-    found = Recording([], [], [], 0, len(lines))
+    found = Recording([], [], [], [], 0, len(lines))
     flushing: dict[str, tuple[int, int]] = {}
     syncing: dict[str, Write] = {}
     data = f"{directory}/data.mdb"
@@ -125,6 +130,9 @@ def parse(lines: list[str], directory: str, acks: str) -> Recording:
             if not arguments.startswith(f"{fd}, ") or "SEEK_SET" not in arguments:
                 continue
             offsets[fd] = int(arguments.split(", ")[1])
+        elif name == "ftruncate" and path == data:
+            assert moment > max(write.at for write in files[data])
+            found.cuts.append((moment, int(arguments.split(", ")[1].split(")")[0])))
         elif name in ("fdatasync", "fsync") and path.endswith("data.mdb"):
             if unfinished:
                 flushing[thread] = (fd, moment)
