@@ -78,6 +78,7 @@ class Raw(Store):
 
     def __init__(self, directory: str) -> None:
         super().__init__(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.path = self.directory / "raw.msgpack"
         self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
