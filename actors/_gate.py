@@ -46,12 +46,14 @@ class Gate:
     def settle(self, error: BaseException | None) -> None:
         """Open the gate, or break it."""
         self._error = error
+        lock = self._lock
         while True:
-            with self._lock:
-                waiting, self._waiting = self._waiting, []
+            with lock:
+                waiting = self._waiting
                 if not waiting:
                     self._open = True
                     return
+                self._waiting = []
             for call in waiting:
                 try:
                     call(error)

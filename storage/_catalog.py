@@ -277,16 +277,34 @@ class Catalog:
         head.last = head.visible = max(head.last, last_seq)
         head.epoch = max(head.epoch, run.epoch)
         self.dirty.add(run.stream)
-        self.note_row(segment, position, count, run.timestamp, size)
+        self.note_rows(
+            segment,
+            position + count - 1,
+            rows=1,
+            events=count,
+            size=size,
+            first_us=run.timestamp,
+            last_us=run.timestamp,
+        )
 
-    def note_row(self, segment: Segment, position: int, count: int, us: int, size: int) -> None:
-        """Count a row that was added to the open segment."""
+    def note_rows(
+        self,
+        segment: Segment,
+        last: int,
+        *,
+        rows: int,
+        events: int,
+        size: int,
+        first_us: int,
+        last_us: int,
+    ) -> None:
+        """Count rows that were added to the open segment, the last of which ends at `last`."""
         if not segment.events:
-            segment.first_us = us
-        segment.events += count
-        segment.size += size + 16
-        segment.last = self.last_position = position + count - 1
-        segment.last_us = self.last_us = us
+            segment.first_us = first_us
+        segment.events += events
+        segment.size += size + 16 * rows
+        segment.last = self.last_position = last
+        segment.last_us = self.last_us = last_us
 
     # --- heads ---------------------------------------------------------------
 

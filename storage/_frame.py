@@ -17,10 +17,10 @@ are so large that the rest of their last page does not matter.
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 import zlib
 from itertools import repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -49,13 +49,16 @@ _HEADS = [
     for length in range(8)
 ]
 _decode_run = msgspec.msgpack.Decoder(Run).decode
-_decode_runs = msgspec.msgpack.Decoder(list[Run]).decode
+#: Rows with their checksums, in turns.
+_decode_runs: Callable[[bytes], list[Any]] = msgspec.msgpack.Decoder(list[int | Run]).decode
 
 #: Bytes of rows that are decoded in one go: a payload keeps what it was decoded from in memory.
 PAGE_BYTES = 48_000
 #: Rows of a page at most.
 PAGE_ROWS = 256
 _u32 = struct.Struct(">I")
+_u16 = struct.Struct(">H").pack
+_body = itemgetter(slice(4, None))
 
 
 class Codec(Protocol):
@@ -82,8 +85,7 @@ class PlainCodec:
         self.unpack: Callable[[bytes], Any] = msgspec.msgpack.Decoder().decode
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """A row to be, still without timestamp, seq and epoch."""
 
     count: int
@@ -177,7 +179,10 @@ def encode_batch(
         if len(set(given)) != len(given):
             raise BadEvent("two events of the batch have the same id", stream=stream)
     if count == 1:
-        return [_piece(stream, events, packed, lengths, 0, 1)], ids
+        event = events[0]
+        if event.topics or event.priority != "normal":
+            return [_piece(stream, events, packed, lengths, 0, 1)], ids
+        return [_lone(stream, event.type, packed[0], 2 if lengths is None else lengths[0])], ids
     return [
         _piece(stream, events, packed, lengths, start, end) for start, end in _cuts(packed)
     ], ids
@@ -251,6 +256,23 @@ def _cuts(packed: list[bytes]) -> Iterator[tuple[int, int]]:
     yield start, len(packed)
 
 
+def _lone(stream: str, name: str, data: bytes, length: int) -> Piece:
+    """The row of one event that has no topics and is not critical, as most have not."""
+    known = _lone_types.get(name)
+    if known is None:
+        check_name("type", name, stream, 0)
+        if len(_lone_types) >= TYPES_KNOWN:
+            _lone_types.clear()
+        # types, no checksums, and the beginning of an array of one event
+        known = _lone_types[name] = _encode([name]) + b"\xc4\x00\x91", frozenset(("t" + name,))
+    return Piece(1, b"%b%b%b" % (known[0], _HEADS[length][0], data), known[1])
+
+
+#: Types of events that came alone lately: how their rows begin, and what finds them.
+_lone_types: dict[str, tuple[bytes, frozenset[str]]] = {}
+TYPES_KNOWN = 4096
+
+
 def _piece(
     stream: str,
     events: Sequence[NewEvent],
@@ -284,7 +306,7 @@ def _piece(
                 terms.add("k" + topic)
         body.append(heads[number] + packed[index])
     count = end - start
-    if count == 1:
+    if count == 1:  # in a batch of large ones, or found by more than its type
         return Piece(1, _encode(list(types)) + b"\xc4\x00\x91" + body[0], frozenset(terms))
     checksums = struct.pack(f">{count}I", *map(zlib.crc32, body))
     header = _encode(list(types)) + _encode(checksums)
@@ -323,15 +345,20 @@ def read_rows(positions: Sequence[int], values: Sequence[bytes]) -> list[Run]:
         CorruptRecord: the first row is damaged.
     """
     count = len(values)
-    if count > 1 and sum(map(len, values)) <= PAGE_BYTES:
-        bodies = [value[4:] for value in values]
-        sums = struct.pack(f">{count}I", *map(zlib.crc32, bodies))
-        if sums == b"".join([value[:4] for value in values]):
-            try:
-                return _decode_runs(b"".join((b"\xdd", count.to_bytes(4, "big"), *bodies)))
-            except msgspec.DecodeError:
-                pass  # one of them is foreign: which one shows below
-    runs: list[Run] = []
+    runs: list[Run]
+    if 1 < count < 1 << 15 and sum(map(len, values)) <= PAGE_BYTES:
+        # With a byte before it, the checksum a row begins with is a number of msgpack: the rows
+        # are one array of numbers and runs, and need not be taken apart to be decoded.
+        try:
+            mixed = _decode_runs(b"\xdc%b\xce%b" % (_u16(2 * count), b"\xce".join(values)))
+        except msgspec.DecodeError:
+            pass  # one of them is damaged or foreign: which one shows below
+        else:
+            sums, runs = mixed[::2], mixed[1::2]
+            kinds = set(map(type, runs))
+            if sums == list(map(zlib.crc32, map(_body, values))) and kinds == {Run}:
+                return runs
+    runs = []
     for position, value in zip(positions, values, strict=True):
         try:
             runs.append(read_row(position, value))

@@ -338,9 +338,11 @@ class Journal(Upkeep):
         Raises at once what is wrong with the events or with this object; all else is in the
         future.
         """
-        writer = self._writable()
+        writer = self._core.writer
+        if writer is None or self._closed or self._readonly:  # the common case without a call
+            writer = self._writable()
         batch = self._prepare(stream, events, expected_seq, epoch)
-        return writer.submit(Work(batch.apply, batch.size, batch.count))  # type: ignore[no-any-return]
+        return writer.submit(Work(batch.apply, batch.size, batch.count))
 
     def _prepare(
         self,

@@ -629,23 +629,28 @@ def _fetched(
     rows = FIRST_PAGE
     while True:
         page: list[tuple[int, int]] = []
-        segment: Any = None
-        rest: Iterator[tuple[Segment, int, int]] = iter(())
-        ending = False
-        for entry in itertools.islice(entries, rows):
-            if entry[1] > last:
-                ending = True
-                break
-            if segment is not None and entry[0] is not segment:
-                rest = iter((entry,))
-                break
-            segment = entry[0]
-            page.append(entry[1:])
-            if entry[2] > end:
-                ending = True
-                break
-        if not page:
+        chunk = list(itertools.islice(entries, rows))
+        if not chunk:
             return
+        segment, seq, position = chunk[-1]
+        ending = False
+        if chunk[0][0] is segment and seq <= last and position <= end:
+            # Entries ascend, segment by segment: with the last one all of them are wanted.
+            page = [entry[1:] for entry in chunk]
+        else:
+            segment = chunk[0][0]
+            for at, entry in enumerate(chunk):
+                if entry[0] is not segment:
+                    entries = itertools.chain(chunk[at:], entries)
+                    break
+                ending = entry[1] > last
+                if not ending:
+                    page.append(entry[1:])
+                    ending = entry[2] > end
+                if ending:
+                    break
+            if not page:
+                return
         keys = [key_of(position) for _, position in page if position <= end]
         found = dict(txn.cursor(segment.log).getmulti(keys))
         at = 0
@@ -666,7 +671,6 @@ def _fetched(
                 yield [(seq, position)], [run], [0 if value is None else len(value)]
         if ending:
             return
-        entries = itertools.chain(rest, entries)
         rows = _grown(rows, size, len(page))
 
 
@@ -724,29 +728,35 @@ def _scan(txn: Any, segment: Segment, low: int, high: int) -> Iterator[Page]:
     pairs: Iterator[tuple[bytes, bytes]] = iter(cursor)
     rows = FIRST_PAGE
     while page := list(itertools.islice(pairs, rows)):
-        positions = list(struct.unpack(f">{len(page)}Q", b"".join([key for key, _ in page])))
-        if positions[-1] > high:
+        keys, values = map(list, zip(*page, strict=True))
+        first, final = u64.unpack(keys[0])[0], u64.unpack(keys[-1])[0]
+        # Keys ascend: as many as there are numbers from the first to the last are all of them.
+        if final - first == len(keys) - 1:
+            positions = list(range(first, final + 1))
+        else:
+            positions = list(struct.unpack(f">{len(keys)}Q", b"".join(keys)))
+        if final > high:
             del positions[bisect.bisect_right(positions, high) :]
             pairs = iter(())
             if not positions:
                 break
-        if positions[0] > expected and not segment.holes:
+            del values[len(positions) :]
+        if first > expected and not segment.holes:
             raise CorruptRecord(None, None, expected, "it is missing: the log has a gap")
-        values = [value for _, value in page[: len(positions)]]
         runs = _frame.read_rows(positions, values)
-        ends = list(map(add, positions, [len(run.events) for run in runs]))
         sound = len(runs)
-        if not segment.holes and ends[:-1] != positions[1:sound]:
+        if not segment.holes and positions[sound - 1] - first != sound - 1:
+            ends = map(add, positions, [len(run.events) for run in runs])
             gaps = zip(positions[1:sound], ends, strict=False)
             sound = next((i for i, (at, end) in enumerate(gaps, 1) if at > end), sound)
         if sound < len(positions):
             # Damage is told when it is come to, not before.
             pairs = itertools.chain(page[sound : len(positions)], pairs)
             del positions[sound:], values[sound:], runs[sound:]
-        expected = ends[sound - 1]
+        expected = positions[-1] + len(runs[-1].events)
         size = sum(map(len, values))
         rows = _grown(rows, size, sound)
-        if ends[0] <= low:
+        if first + len(runs[0].events) <= low:
             del positions[0], runs[0]
         if positions:
             yield positions, runs, size
