@@ -13,7 +13,7 @@ import lmdb
 
 from understudy.storage import _outbox, _schema
 from understudy.storage._catalog import Catalog, Segment, pack, unpack
-from understudy.storage._environment import DEFAULT_MAP_SIZE, Environment
+from understudy.storage._environment import DEFAULT_MAP_SIZE, NOTES, Environment
 from understudy.storage._errors import (
     JournalClosed,
     JournalLocked,
@@ -125,6 +125,8 @@ class Core:
                 env.databases.clear()
                 raise
             txn.commit()
+            if durability == "sync":
+                env.sync()
         except lmdb.Error as error:
             raise env.translate(error) from error
         reader = Reader(self.catalog, _IdsOnly(self.event_ids), clock)
@@ -281,7 +283,8 @@ def open_core(
     """The core of a directory, opened now or shared with who has it open in this process."""
     if durability not in DURABILITIES:
         raise ValueError(f"durability is {durability!r}: use one of {', '.join(DURABILITIES)}")
-    flags = {"metasync": durability == "sync", "sync": durability != "relaxed"}
+    # Where small commits are written down beside themselves, the writer flushes meta pages.
+    flags = {"metasync": durability == "sync" and not NOTES, "sync": durability != "relaxed"}
     if path is None:
         core = Core(Environment(None, metasync=False, sync=False, map_size=map_size), clock)
         core.users = 1

@@ -32,6 +32,7 @@ from understudy.storage._errors import (
     StorageFull,
     StorageUnavailable,
 )
+from understudy.storage._redo import Redo
 from understudy.storage._room import Room
 
 try:
@@ -40,9 +41,12 @@ except ImportError:  # pragma: no cover - Windows: LMDB's own writer mutex is al
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 log = logging.getLogger("understudy.storage")
+
+#: Whether commits can be written down beside themselves: not where files cannot be shared so.
+NOTES = fcntl is not None
 
 #: Address space, not disk: the file grows as it is written. 1 TiB is more than one journal needs
 #: and far below what 64-bit systems map.
@@ -107,6 +111,7 @@ class Environment:
         self._options = {"metasync": metasync, "sync": sync}
         self.databases: dict[str, Any] = {}
         self._room: Room | None = None
+        self._redo: Redo | None = None
         if path is None:
             base = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - a private, unlinked directory
             self.path = tempfile.mkdtemp(prefix="understudy-", dir=base)
@@ -149,17 +154,37 @@ class Environment:
                 with contextlib.suppress(FileNotFoundError):
                     (directory / name).unlink()
             directory.rmdir()
-        self._look_for_room()
+        self._own_file()
 
-    def _look_for_room(self) -> None:
-        """Have room kept in the file of an environment whose commits wait for the disk."""
-        if self.readonly or self.memory or not self._options["sync"] or fcntl is None:
+    def _own_file(self) -> None:
+        """Take hold of the data file of an environment that is ours to write."""
+        if self.readonly or self.memory or not NOTES:
             return
+        path = f"{self.path}/data.mdb"
         try:
-            self._room = Room(f"{self.path}/data.mdb", self.page_size())
+            self._redo = Redo(path, self.page_size())
+            if self._options["sync"]:
+                self._room = Room(path, self.page_size())
+            self._put_back()
         except OSError as error:
             self._env.close()
             raise StorageUnavailable(self.path, str(error)) from error
+        except lmdb.Error as error:
+            self._env.close()
+            raise self.translate(error) from error
+
+    def _put_back(self) -> None:
+        """Write again what a power cut has undone; see `_redo`."""
+        assert self._redo is not None  # just opened
+        lost = self._redo.after(self._env.info()["last_txnid"])
+        if lost is None:
+            return
+        with self._env.begin(write=True) as txn:
+            db = self._env.open_db(lost.database.encode(), txn=txn, create=False)
+            for key, value in lost.rows:
+                txn.put(key, value, db=db, overwrite=False)
+        self._env.sync(True)
+        log.info("journal %s: its last commit was put back after a crash", self.path)
 
     def _create(self, directory: pathlib.Path) -> None:
         """Make the empty file under another name, flush it, and put it in place.
@@ -245,7 +270,7 @@ class Environment:
             self.readonly = False
             self.databases.clear()
             self._env = self._open(max(map_size, DEFAULT_MAP_SIZE))
-            self._look_for_room()
+            self._own_file()
 
     def close(self) -> None:
         """Close the environment once no read transaction is open; again does nothing."""
@@ -256,8 +281,9 @@ class Environment:
             return  # the locks, the reader table and the map belong to the parent
         with self.exclusive():
             self._env.close()
-        if self._room is not None:
-            self._room.close()
+        for file in (self._room, self._redo):
+            if file is not None:
+                file.close()
         self._unlock()
 
     # --- transactions --------------------------------------------------------
@@ -373,6 +399,29 @@ class Environment:
     def sync(self) -> None:
         """Flush everything, meta page included."""
         self._env.sync(True)
+
+    @property
+    def notes(self) -> bool:
+        """Whether `note` can make a commit safe whose meta page is not flushed."""
+        return self._redo is not None
+
+    def note(self, txn: Any, database: str, rows: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Write down all that a transaction has written, right before its commit.
+
+        Returns:
+            Whether the commit is safe once it is done; if not, `sync` makes it so.
+        """
+        return self._redo is not None and self._redo.note(txn.id(), database, rows)
+
+    def cancel_note(self, txn_id: int) -> None:
+        """Take back a `note` whose commit came to nothing."""
+        if self._redo is not None:
+            self._redo.cancel(txn_id)
+
+    def clear_notes(self) -> None:
+        """Forget what is noted: everything has been flushed."""
+        if self._redo is not None:
+            self._redo.clear()
 
     def keep_room(self) -> None:
         """See that the next commits need not grow the file; the writer's thread only."""

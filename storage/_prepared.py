@@ -35,6 +35,15 @@ class PreparedWrite:
             (join(row.scope, row.key), row.status, encoded("result", row.result), row.expires_at)
             for row in write.ledger
         ]
+        #: Whether it appends and does nothing else.
+        self.plain = not (
+            self._effects
+            or self._updates
+            or self._puts
+            or self._deletes
+            or self._cursors
+            or self._ledger
+        )
         self.events = sum(append.count for append in appends)
         self.size = 64 + sum(append.size for append in appends)
         self.size += sum(len(effect.payload) for effect in self._effects)

@@ -21,8 +21,9 @@ import lmdb
 from understudy.storage._archive import flush_directory
 from understudy.storage._backup import verified
 from understudy.storage._core import not_open_here
-from understudy.storage._environment import MAX_DBS
+from understudy.storage._environment import MAX_DBS, Environment
 from understudy.storage._errors import JournalLocked, StorageFull, StorageUnavailable
+from understudy.storage._redo import Redo
 
 try:
     import fcntl
@@ -59,7 +60,15 @@ def compact_file(path: str) -> CompactReport:
     if not data.is_file():
         raise StorageUnavailable(str(directory), "there is no journal to compact")
     fresh = directory / FRESH
-    with not_open_here(str(directory)), _alone(directory):
+    with not_open_here(str(directory)):
+        _put_back(directory)
+        return _compacted(directory, data, fresh, began)
+
+
+def _compacted(
+    directory: pathlib.Path, data: pathlib.Path, fresh: pathlib.Path, began: float
+) -> CompactReport:
+    with _alone(directory):
         before = data.stat().st_size
         try:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -79,6 +88,19 @@ def compact_file(path: str) -> CompactReport:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     return CompactReport(before, after, time.perf_counter() - began)
+
+
+def _put_back(directory: pathlib.Path) -> None:
+    """See that a commit a power cut has undone is in the file, and not only beside a meta page."""
+    if fcntl is None:  # pragma: no cover - Windows
+        return
+    redo = Redo(str(directory / "data.mdb"), os.sysconf("SC_PAGE_SIZE"))
+    try:
+        noted = redo.noted()
+    finally:
+        redo.close()
+    if noted:  # not closed in order, or by a power cut
+        Environment(str(directory)).close()
 
 
 def _copy(directory: pathlib.Path, fresh: pathlib.Path) -> None:

@@ -3,7 +3,9 @@
 Each turn of the loop drains the queue up to a limit, applies what it got in one write
 transaction, commits, and acknowledges when the commit is safe at the journal's level:
 
-- sync: the commit flushed data and meta page. Safe when it returns.
+- sync: the commit flushed data and, where it is small, what it wrote a second time beside the
+  meta page (see `_redo`): safe when it returns. A larger one is safe after one more flush, of the
+  meta page.
 - pipelined: the commit flushed the data, not the meta page, which the next commit's flush carries
   to disk with it. Safe when the next commit, or an explicit flush if there is none, is done.
 - relaxed: nothing was flushed. Acknowledged at once, flushed every second.
@@ -116,12 +118,18 @@ class PreparedAppend:
 class Work:
     """Something to do in the next transaction, and whom to tell."""
 
-    __slots__ = ("apply", "error", "events", "future", "result", "size", "started")
+    __slots__ = ("apply", "error", "events", "future", "plain", "result", "size", "started")
 
     def __init__(
-        self, apply: Callable[[Writer, Any], Any], size: int = 64, events: int = 0
+        self,
+        apply: Callable[[Writer, Any], Any],
+        size: int = 64,
+        events: int = 0,
+        *,
+        plain: bool = False,
     ) -> None:
         self.apply = apply
+        self.plain = plain  # writes rows of the log and nothing else
         self.size = size
         self.events = events
         self.future: CommitFuture[Any] = CommitFuture()
@@ -185,6 +193,7 @@ class Writer:
         self._closing = False
         self._unsafe: list[_Commit] = []
         self._unflushed = False
+        self._noted = 0  # number of the transaction that was written down beside itself
         self._checkpoint_wanted = False
         self._last_reader_check = time.monotonic()
         self._last_flush = self._last_reader_check
@@ -376,11 +385,20 @@ class Writer:
         if self._unsafe:
             self._make_safe()
         try:
-            control.future.set_result(control.call())
+            result = control.call()
         except lmdb.Error as error:
             control.future.set_exception(self.environment.translate(error))
         except Exception as error:
             control.future.set_exception(error)
+        else:
+            if self.durability == "sync" and self.environment.notes:
+                # It may have committed a transaction of its own.
+                try:
+                    self._make_safe()
+                except StorageError as error:
+                    control.future.set_exception(error)
+                    raise
+            control.future.set_result(result)
 
     def _finish(self) -> None:
         """The last turn: what follows in the queue came too late."""
@@ -390,6 +408,7 @@ class Writer:
             try:
                 self.checkpoint()
                 self.environment.sync()
+                self.environment.clear_notes()
                 self.environment.give_back_room()
             except (StorageError, lmdb.Error):
                 # Nothing is lost: the next opening rebuilds the index from the log.
@@ -416,6 +435,8 @@ class Writer:
                 self._break(self.environment.translate(error))
             self._fail(works, self.environment.translate(error))
         except Exception as error:
+            if self.broken is not None:
+                raise
             if len(works) == 1:
                 # One work broke in the middle of its writing; the transaction was undone.
                 log.exception("journal %s: a write broke", self.environment.path)
@@ -447,6 +468,7 @@ class Writer:
     def _transact(self, works: list[Work]) -> None:
         catalog = self.catalog
         began = time.perf_counter()
+        self._noted = 0
         self._rows = []
         self._log_rows = []
         self._undo = {}
@@ -473,6 +495,13 @@ class Writer:
             done = [work for work in works if self._apply(txn, work)]
             if self._log_rows:
                 txn.cursor(segments[-1].log).putmulti(self._log_rows, append=True)
+                if (
+                    self.durability == "sync"
+                    and not (opened or checkpointed)
+                    and all(work.plain for work in done)
+                    and self.environment.note(txn, segments[-1].log_name, self._log_rows)
+                ):
+                    self._noted = txn.id()
             if done or checkpointed:
                 txn.commit()
             else:
@@ -489,6 +518,9 @@ class Writer:
     def _rollback(self, txn: Any, opened: Segment | None, checkpointing: bool) -> None:
         with contextlib.suppress(lmdb.Error):
             txn.abort()
+        if self._noted:
+            # A refused write must not come back, after a crash, as one that was lost.
+            self.environment.cancel_note(self._noted)
         for head, state in self._undo.items():
             head.restore(state)
         self._drop_handles(opened)
@@ -690,6 +722,10 @@ class Writer:
             earlier, self._unsafe = self._unsafe, [commit]
             for one in earlier:
                 self._acknowledge(one)
+            return
+        if self.durability == "sync" and self.environment.notes and not self._noted:
+            self._unsafe = [commit]
+            self._make_safe()
             return
         if self.durability == "relaxed" and not self.environment.memory:
             if not self._unflushed:
