@@ -127,11 +127,11 @@ class Journal(Upkeep):
                   only appends, and little (about 3 KB): it is also written down beside the meta
                   page, and put back from there by the next opening for writing where a power cut
                   took that page; readers do not see it before. Two flushes for other commits.
-                - "pipelined": its data is flushed, and the meta page that makes it current has
-                  gone to disk with the next commit, or with a flush of its own when nothing
-                  follows. A process crash and a power cut lose nothing that was acknowledged.
-                  One flush a commit where writes follow one another; a lone `append` waits for
-                  two, so submit without waiting, or from many threads.
+                - "pipelined": as "sync", but the meta page of a larger commit goes to disk with the
+                  next one, or with a flush of its own when nothing follows. A process crash and a
+                  power cut lose nothing that was acknowledged. One flush a commit where writes
+                  follow one another; a lone large `append` waits for two, so submit without
+                  waiting, or from many threads.
                 - "relaxed": it is handed to the operating system. A process crash loses nothing.
                   A power cut loses what was written since the last flush (about a second), and
                   may leave a file that does not open: restore a backup then.

@@ -6,8 +6,8 @@ transaction, commits, and acknowledges when the commit is safe at the journal's 
 - sync: the commit flushed data and, where it is small, what it wrote a second time beside the
   meta page (see `_redo`): safe when it returns. A larger one is safe after one more flush, of the
   meta page.
-- pipelined: the commit flushed the data, not the meta page, which the next commit's flush carries
-  to disk with it. Safe when the next commit, or an explicit flush if there is none, is done.
+- pipelined: the same for a small one. A larger one's meta page goes to disk with the next commit's
+  flush: safe when that, or an explicit flush if there is none, is done.
 - relaxed: nothing was flushed. Acknowledged at once, flushed every second.
 """
 
@@ -496,7 +496,7 @@ class Writer:
             if self._log_rows:
                 txn.cursor(segments[-1].log).putmulti(self._log_rows, append=True)
                 if (
-                    self.durability == "sync"
+                    self.durability != "relaxed"
                     and not (opened or checkpointed)
                     and all(work.plain for work in done)
                     and self.environment.note(txn, segments[-1].log_name, self._log_rows)
@@ -720,6 +720,8 @@ class Writer:
         )
         if self.durability == "pipelined":
             earlier, self._unsafe = self._unsafe, [commit]
+            if self._noted:
+                earlier, self._unsafe = [*earlier, commit], []
             for one in earlier:
                 self._acknowledge(one)
             return

@@ -94,9 +94,9 @@ def _beside_raw(batch: int) -> Scenario:
         "What an append costs as a share of the raw file's: the same bytes of msgpack at the end "
         "of a file, one fdatasync a batch. Both in one process, fifty batches of the one, then "
         "fifty of the other, so that the same disk is measured. `sync` waits for each commit, "
-        "which is one flush up to about 3 KB and two above; `pipelined` submits one ahead, as a "
-        "writer that streams does, and waits at the end of a turn until all is safe: one flush a "
-        "commit.",
+        "which is one flush up to about 3 KB and two above; `pipelined` makes the next "
+        "events while a commit is under way, and never has two waiting, which would share one: one "
+        "flush for each batch, as the raw file has. Batches of a hundred are submitted one ahead.",
         size=50, quick=20, metric=Metric.SHARE, warm=False,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from understudy.storage import (
     Append,
     Journal,
     JournalClosed,
+    NewEvent,
     Put,
     StorageError,
     StorageFull,
@@ -173,8 +174,9 @@ def test_an_engine_in_panic_ends_the_journal_and_opening_it_again_goes_on(
         assert again.append("s", events(1)).last_seq == 2
 
 
-def test_a_flush_that_fails_acknowledges_nothing_more(path, monkeypatch, caplog):
-    journal = Journal.open(path, "pipelined")
+@pytest.mark.parametrize("durability", ["sync", "pipelined"])
+def test_a_flush_that_fails_acknowledges_nothing_more(path, monkeypatch, caplog, durability):
+    journal = Journal.open(path, durability)
     journal.append("s", events(1))
     environment = journal._core.environment
     original = environment.sync
@@ -182,7 +184,7 @@ def test_a_flush_that_fails_acknowledges_nothing_more(path, monkeypatch, caplog)
         environment, "sync", lambda: (_ for _ in ()).throw(lmdb.Error("Input/output error"))
     )
     with caplog.at_level(logging.CRITICAL, "understudy.storage"):
-        failure = journal.submit("s", events(1)).exception(TIMEOUT)
+        failure = journal.submit("s", [NewEvent("large", bytes(5000))]).exception(TIMEOUT)
     assert isinstance(failure, StorageUnavailable)
     with pytest.raises(JournalClosed):
         journal.append("s", events(1))
@@ -242,8 +244,6 @@ def test_a_full_map_grows_in_the_middle_of_a_batch_and_nothing_is_lost(path):
 
 
 def _large(count):
-    from understudy.storage import NewEvent
-
     return [NewEvent("large", os.urandom(5000)) for _ in range(count)]
 
 

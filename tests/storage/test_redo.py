@@ -99,12 +99,14 @@ def test_a_commit_is_put_back_once(cut):
             assert journal.last_position() == 5
 
 
-def test_a_small_commit_needs_no_flush_of_its_meta_page(journal, monkeypatch):
-    journal.append("s", events(1))
-    found = flushes(journal, monkeypatch)
-    for n in range(20):
-        journal.append("s", events(1 + n % 10, start=n))
-    assert found == []
+@pytest.mark.parametrize("durability", ["sync", "pipelined"])
+def test_a_small_commit_needs_no_flush_of_its_meta_page(path, monkeypatch, durability):
+    with Journal.open(path, durability) as journal:
+        journal.append("s", events(1))
+        found = flushes(journal, monkeypatch)
+        for n in range(20):
+            journal.append("s", events(1 + n % 10, start=n))
+        assert found == []
 
 
 @pytest.mark.parametrize(
