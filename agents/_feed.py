@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from understudy.agents._errors import CursorAhead, InvalidClient
 from understudy.agents._frames import Frame, frame_of
@@ -166,12 +166,10 @@ class Feed:
         check_client(client)
         if after is None:
             after = self.cursor(client)
+        self._check_cursor(after)
         with self._lock:
-            until = self.last
-            if not isinstance(after, int) or not 0 <= after <= until:
-                raise CursorAhead(after, until)
             attachment = Attachment(self, client, after, on_frame)
-            attachment._until = until
+            attachment._until = self.last
             self._attachments.append(attachment)
         return attachment
 
@@ -213,8 +211,7 @@ class Feed:
             CursorAhead: The session has not sent that frame.
         """
         check_client(client)
-        if not isinstance(seq, int) or not 0 <= seq <= self.last:
-            raise CursorAhead(seq, self.last)
+        self._check_cursor(seq)
         if client not in self._acks:
             saved = self._saved_cursor(client)
             with self._ack_lock:
@@ -228,6 +225,18 @@ class Feed:
             self._acking.append(client)
             commit = self.journal.submit_write(Write(cursors=(cursor,)))
         commit.add_done_callback(lambda _: self._acking.pop())
+
+    def _check_cursor(self, seq: Any) -> None:
+        """Refuse a place the session has not reached.
+
+        A frame can be read in the journal a moment before it is published here: who has read it
+        there has it, and may say so.
+        """
+        last = self.last
+        if isinstance(seq, int) and seq > last:
+            last = self.journal.last_seq(self.key.frames_stream)
+        if not isinstance(seq, int) or not 0 <= seq <= last:
+            raise CursorAhead(seq, last)
 
     def _saved_cursor(self, client: str) -> int:
         seq: int = self.journal.cursors.get(self._cursor_name(client))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import understudy as us
 from tests.agents.conftest import WAIT, Collector, Echo, Gates, seqs, text_of
+from understudy.agents._feed import Feed
 from understudy.storage import Write
 
 
@@ -247,6 +249,43 @@ def test_a_cursor_beyond_the_last_frame_is_refused(system: us.ActorSystem, after
     assert (caught.value.after, caught.value.last) == (after, 0)
     with pytest.raises(us.CursorAhead):
         host.ack("ada:echo:t1", after)
+
+
+def test_a_frame_read_in_the_journal_is_a_cursor_before_followers_are_given_it(
+    system: us.ActorSystem, gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(us.Agent):
+        async def respond(self, message: Any, turn: Any) -> AsyncIterator[Any]:
+            yield "one "
+            await gates.at("middle")
+            yield "two"
+
+    held, go = threading.Event(), threading.Event()
+    publish = Feed.publish
+
+    def late(feed: Feed, message_id: str, frames: list[Any]) -> None:
+        held.set()
+        assert go.wait(WAIT)  # the journal's thread: the frame is safe, and nobody was given it
+        publish(feed, message_id, frames)
+
+    monkeypatch.setattr(Feed, "publish", late)
+    host = us.SessionHost(system, agents={"slow": Slow})
+    turn = host.send("ada:slow:t1", "go")
+    follower = Collector()
+    try:
+        assert held.wait(WAIT)
+        read = host.frames("ada:slow:t1")
+        attached = host.attach("ada:slow:t1", after=len(read), client="phone", on_frame=follower)
+        attached.ack(len(read))
+    finally:
+        go.set()
+    gates.let("middle")
+    turn.result(timeout=WAIT)
+    frames = follower.until_closed()
+    assert len(read) >= 1
+    assert [*read, *frames] == host.frames("ada:slow:t1")
+    system.journal.write(Write())  # behind the acknowledgement
+    assert host.cursor("ada:slow:t1", "phone") == len(read)
 
 
 def test_history_tells_what_happened_and_can_be_filtered(system: us.ActorSystem) -> None:
