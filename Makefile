@@ -67,11 +67,14 @@ format: $(VENV)/.lint  ## let the formatter have its way
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-coverage: $(VENV)/.test  ## the test suite with branch coverage, room by room
+coverage: $(VENV)/.test  ## the test suite with branch coverage, room by room (ARGS as for test)
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest $(ARGS)
-	@$(BIN)/python -m coverage combine --quiet
-	@$(BIN)/python -m coverage report
+	@run="$(BIN)/python -m coverage run --parallel-mode -m pytest"; passed=0; \
+	if [ -n "$(ARGS)" ]; then $$run $(ARGS) || passed=1; \
+	else PYTEST="$$run" sh tests/rooms.sh || passed=1; fi; \
+	$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report || exit 1; \
+	if [ -z "$(ARGS)" ]; then $(BIN)/python -m coverage json --quiet -o - | $(BIN)/python tests/coverage_floors.py || passed=1; fi; \
+	exit $$passed
 
 bench: $(VENV)/.bench  ## the benchmark harness (ARGS='kernel --peers pykka'; a quick run if absent)
 	@$(BIN)/understudy bench $(or $(ARGS),--quick)
