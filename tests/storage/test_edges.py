@@ -16,6 +16,7 @@ from tests.storage.conftest import TIMEOUT, Collector, events, seqs, there
 from tests.storage.test_copies import tamper
 from tests.storage.test_opening import run
 from understudy.storage import (
+    Append,
     CorruptRecord,
     Journal,
     JournalClosed,
@@ -23,12 +24,15 @@ from understudy.storage import (
     JournalLocked,
     JournalReadOnly,
     NewEvent,
+    Put,
     SchemaMismatch,
     StorageError,
     StorageFull,
     StorageUnavailable,
     UnknownEffect,
     UnknownKey,
+    Write,
+    WrongExpectedSeq,
     _environment,
     _journal,
     _schema,
@@ -126,8 +130,6 @@ def test_a_control_behind_a_panic_is_answered(path, monkeypatch, caplog):
 
 
 def test_a_refused_batch_among_others_frees_its_ids_within_the_commit(journal):
-    from understudy.storage import Append, Write, WrongExpectedSeq
-
     writer = journal._core.own_writer()
     held, entered = threading.Event(), threading.Event()
     writer.control(lambda: (entered.set(), held.wait(TIMEOUT)))
@@ -140,6 +142,48 @@ def test_a_refused_batch_among_others_frees_its_ids_within_the_commit(journal):
     assert isinstance(refused.exception(TIMEOUT), WrongExpectedSeq)
     assert not fine.result(TIMEOUT).duplicate
     assert journal.last_seq("s") == 1
+
+
+def test_what_a_refused_write_had_staged_leaves_no_trace_in_the_commit_it_shared(path):
+    with Journal.open(path) as journal:
+        journal.append("s", [NewEvent("x", {"n": 0}, id="zero")])
+        writer = journal._core.own_writer()
+        held, entered = threading.Event(), threading.Event()
+        writer.control(lambda: (entered.set(), held.wait(TIMEOUT)))
+        assert entered.wait(TIMEOUT)
+        refused = journal.submit_write(
+            Write(
+                [
+                    Append("s", [NewEvent("x", {"n": "refused"}, id="one")]),
+                    Append("t", events(1), 9),
+                ]
+            )
+        )
+        fine = journal.submit("s", [NewEvent("x", {"n": "fine"}, id="one")])
+        other = journal.submit("u", events(2))
+        held.set()
+        assert isinstance(refused.exception(TIMEOUT), WrongExpectedSeq)
+        result = fine.result(TIMEOUT)
+        assert (result.duplicate, result.first_seq, result.position) == (False, 2, 2)
+        assert other.result(TIMEOUT).position == 4
+    with Journal.open(path) as journal:
+        assert [(r.position, r.stream, r.seq, r.payload["n"]) for r in journal.read_all()] == [
+            (1, "s", 1, 0),
+            (2, "s", 2, "fine"),
+            (3, "u", 1, 0),
+            (4, "u", 2, 1),
+        ]
+        assert journal.append("s", [NewEvent("x", {"n": "again"}, id="one")]).duplicate
+
+
+def test_closing_makes_safe_and_answers_what_changed_no_stream(path, monkeypatch):
+    monkeypatch.setattr(_writer, "GRACE_SECONDS", TIMEOUT)
+    journal = Journal.open(path, "pipelined")
+    put = journal.submit_write(Write(puts=[Put("scope", "key", 1)]))
+    journal.close()
+    assert put.done()
+    with Journal.open(path) as journal:
+        assert journal.state.get("scope", "key") == 1
 
 
 def test_pipelined_with_a_control_and_a_failure_between(path, monkeypatch):
