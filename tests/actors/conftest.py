@@ -76,6 +76,20 @@ class Room:
         self.guardian.on["failed"] = lambda ref, incarnation, failure: ref._us_begin()
         self.count = 0
         self.letters = []
+        self._back = threading.Condition()
+        came_back = self.runtime.came_back
+
+        def back(strand):
+            came_back(strand)
+            with self._back:
+                self._back.notify_all()
+
+        setattr(self.runtime, "came_back", back)  # noqa: B010 - a method is not assigned to
+
+    def until_no_zombies(self):
+        """Until every thread has left the handler it was in when its actor was replaced."""
+        with self._back:
+            assert self._back.wait_for(lambda: not self.runtime.zombies, WAIT)
 
     def spawn(self, cls, *args, **options):
         self.count += 1

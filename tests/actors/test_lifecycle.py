@@ -245,17 +245,9 @@ def test_a_fenced_handler_can_do_nothing_any_more(room, told):
     go.set()
     assert isinstance(outcome.get(timeout=WAIT), us.Fenced)
     assert room.runtime.wait_quiet(WAIT) == []
-    _until_no_zombies(room.runtime)
+    room.until_no_zombies()
     assert room.runtime.stats().refused >= 2
     assert not ref._us_fence(running.turn)
-
-
-def _until_no_zombies(runtime):
-    changed = threading.Condition()
-    with changed:
-        assert changed.wait_for(lambda: runtime.stats().zombie_threads == 0 or None, WAIT) or (
-            runtime.stats().zombie_threads == 0
-        )
 
 
 def test_the_rest_of_a_batch_survives_a_fence(room):
@@ -399,4 +391,4 @@ def test_actors_of_a_stuck_event_loop_go_on_with_a_fresh_one(room, steps):
     (_, _, failure), *_ = room.guardian.wait_for("failed")
     assert failure.phase == "interrupt"
     go.set()
-    _until_no_zombies(room.runtime)
+    room.until_no_zombies()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import random
 import threading
 
 import pytest
@@ -419,3 +420,61 @@ def test_a_mailbox_without_a_limit_knows_its_high_water(room, trace):
     assert statistics.depth == 0
     assert 100 <= statistics.high_water <= 101
     assert statistics.oldest_age is None
+
+
+# --- the lane by itself --------------------------------------------------------------------------
+
+
+def lane_of(clock, **options):
+    """A lane, its queue, and a function that takes everything out."""
+    lane, queue = Lane(us.Mailbox(**options), clock), []
+
+    def take_all():
+        taken = []
+        while (item := lane.take(queue)) is not lane:
+            taken.append(item)
+        return taken
+
+    return lane, queue, take_all
+
+
+def test_what_is_exempt_from_the_capacity_is_not_dropped_to_make_room(clock):
+    lane, queue, take_all = lane_of(clock, capacity=2, overflow="drop_oldest")
+    lane.put(queue, "notice", exempt=True)
+    assert [lane.put(queue, number) for number in (1, 2, 3)] == [None, None, 1]
+    assert take_all() == ["notice", 2, 3]
+
+
+def test_what_is_exempt_from_the_capacity_makes_no_room_when_it_leaves(clock):
+    lane, queue, take_all = lane_of(clock, capacity=1, overflow="reject")
+    lane.put(queue, "notice", exempt=True)
+    assert lane.put(queue, "first") is None
+    assert lane.take(queue) == "notice"
+    assert lane.put(queue, "second") == "second"
+    assert take_all() == ["first"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_with_a_priority_the_oldest_is_dropped_and_the_order_stays(clock, seed):
+    chance = random.Random(seed)
+    lane, queue, take_all = lane_of(
+        clock, capacity=8, overflow="drop_oldest", priority=lambda message: (message[0],)
+    )
+    sent = [(chance.randrange(5), number) for number in range(30)]
+    dropped = [lane.put(queue, list(message)) for message in sent]
+    assert dropped == [None] * 8 + [list(message) for message in sent[:-8]]
+    # Equal ones in the order they came.
+    assert take_all() == [list(message) for message in sorted(sent[-8:])]
+
+
+def test_a_sender_that_gives_up_passes_the_room_it_was_offered_on(clock):
+    lane, queue, _ = lane_of(clock, capacity=1)
+    lane.put(queue, "there")
+    called = []
+    first, second = (lambda: called.append("first")), (lambda: called.append("second"))
+    assert lane.when_room(first)
+    assert lane.when_room(second)
+    lane.take(queue)
+    assert called == ["first"]
+    lane.forget(first)
+    assert called == ["first", "second"]
