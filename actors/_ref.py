@@ -456,6 +456,9 @@ class ActorRef(LivingCell, Generic[A]):
         future: Future[Any] = _new_future(Future)
         future._us_callee = self
         strand = local.strand
+        if strand is not None and strand.loop is not None and strand.loop.is_closed():
+            # An event loop ran on this thread, and has ended: it is a plain one again.
+            strand = local.strand = None
         deadline: float | None = None
         if strand is None or (strand.current is None and strand.loop is None):
             if timeout is not None:

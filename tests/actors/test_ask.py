@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
 
@@ -71,6 +72,25 @@ def test_an_actor_with_a_thread_of_its_own_is_never_run_inline(room):
 
 def test_a_system_wide_limit_forbids_inline_asks(make_room):
     assert make_room(ask_timeout=WAIT).spawn(Threads).ask("who") != threading.get_ident()
+
+
+def test_a_thread_whose_event_loop_has_ended_runs_actors_inline_again(room, make_room):
+    async def main():
+        other = make_room()
+        other.runtime.use_loop(asyncio.get_running_loop())
+
+        class Own(us.Actor):
+            async def on_receive(self, message):
+                return message
+
+        return await other.spawn(Own).ask_async("there")
+
+    ref = room.spawn(Threads)
+    assert ref.ask("who") == threading.get_ident()
+    assert asyncio.run(main()) == "there"
+    ref.ask("who")  # may still be taken up by a worker
+    assert room.runtime.wait_quiet(WAIT) == []
+    assert ref.ask("who") == threading.get_ident()
 
 
 def test_the_proxy_idiom_may_run_inline_too(room):
