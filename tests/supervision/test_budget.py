@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from understudy.supervision._budget import Budget
 
 
@@ -55,3 +59,18 @@ def test_memory_is_bounded_by_the_intensity() -> None:
     for step in range(10_000):
         budget.spend(step * 0.4)
     assert len(budget._times) <= 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_window_holds_the_restarts_of_the_last_period_whatever_their_times(seed: int) -> None:
+    chance = random.Random(seed)
+    budget = Budget(3, 1.0)
+    allowed: list[float] = []
+    now = 0.0
+    for _ in range(300):
+        now += chance.choice([0.05, 0.2, 0.5, 0.9])
+        fits = sum(now - earlier < 1.0 for earlier in allowed) < 3
+        assert budget.spend(now) is fits
+        if fits:
+            allowed.append(now)
+    assert 0 < len(allowed) < 300

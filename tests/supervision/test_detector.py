@@ -327,3 +327,18 @@ def test_the_decision_table(
         judge(in_handler=in_handler, still=still, rule=rule, leased=leased, waiting=waiting)
         is verdict
     )
+
+
+def test_an_actor_that_computed_is_not_frozen_because_the_host_stood_still() -> None:
+    case = Case(Heartbeat())
+    assert verdicts(case.sweeps(20, cpu_per_second=0.9)) == [("busy", "alert")]
+    case.now += 60  # nobody ran: not the detector, and not the actor
+    assert case.sweep() == []
+    assert case.judge.late_sweeps == 1
+    assert verdicts(case.sweeps(6)) == [("frozen", "restart")]
+
+
+def test_an_actor_that_moved_and_stands_still_again_is_reported_again() -> None:
+    case = Case(None)
+    found = [*case.sweeps(6), *case.sweeps(1, cpu_per_second=0.9), *case.sweeps(6)]
+    assert verdicts(found) == [("frozen", "alert"), ("busy", "alert"), ("frozen", "alert")]

@@ -757,3 +757,51 @@ def test_the_end_of_a_child_that_has_one_is_no_warning(caplog: pytest.LogCapture
         w.cell("a").end()
         w.cell("b").end()
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+
+
+# --- news that comes late
+
+
+def test_news_of_a_child_that_is_down_already_does_not_change_what_was_decided() -> None:
+    w = World(OneForOne(backoff=Backoff(first=1.0, jitter=0.0)), spec("a", TRANSIENT))
+    crash(w, "a")
+    w.taken()
+    w.family.child_ended(w.cell("a"), 1, Exit.NORMAL)
+    assert w.state("a") is ChildState.RESTARTING
+    w.clock.advance(1.0)
+    assert w.taken() == ["a up"]
+
+
+def test_only_a_failed_message_can_be_passed_over() -> None:
+    w = World(OneForOne(), spec("a"), decider={ValueError: Directive.RESUME})
+    w.taken()
+    w.cell("a").crash(ValueError())
+    assert (w.cell("a").resumed, w.cell("a").incarnation) == (1, 1)
+    w.cell("a").crash(ValueError(), phase="append")
+    assert (w.cell("a").resumed, w.cell("a").incarnation) == (1, 2)
+
+
+def test_what_belongs_to_an_earlier_halt_does_nothing_to_a_later_one() -> None:
+    w = World(OneForOne(), spec("a", shutdown=5.0))
+    result(w.family.terminate_child("a"))
+    result(w.family.restart_child("a"))
+    w.runtime.plan("a").hold_stop = True
+    ended = w.family.terminate_child("a")
+    child, cell = w.family._children["a"], w.cell("a")
+    assert (child.halts, cell.halted) == (2, [Exit.SHUTDOWN])
+    w.family._post(w.family._overdue, child, 1)
+    w.family._post(w.family._halt_self, child, 1)
+    assert (cell.fenced, cell.halted, ended.done()) == (0, [Exit.SHUTDOWN], False)
+    cell.finish_stop()
+    result(ended)
+
+
+def test_a_child_that_is_stopped_on_an_order_does_not_come_back_with_its_group() -> None:
+    w = world(OneForAll(), "abc")
+    w.runtime.plan("b").hold_stop = True
+    ended = w.family.terminate_child("b")
+    crash(w, "a")
+    w.cell("b").finish_stop()
+    result(ended)
+    states = [w.state(id) for id in "abc"]
+    assert states == [ChildState.RUNNING, ChildState.STOPPED, ChildState.RUNNING]
