@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import json
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -412,3 +414,18 @@ def test_sessions_nobody_speaks_or_listens_to_are_forgotten(system: us.ActorSyst
     for n in range(1500):
         host.attach(f"u{n}:echo:t1", on_frame=print).close()
     assert len(host._entries) < 1100
+
+
+def test_an_event_of_the_history_is_a_mapping_of_its_json_form(system: us.ActorSystem) -> None:
+    host = us.SessionHost(system, agents={"echo": Echo})
+    host.send("ada:echo:t1", "hello", message_id="m1").result(timeout=WAIT)
+    first, token, _ = host.history("ada:echo:t1")
+    assert dict(first) == first.to_dict() == json.loads(json.dumps(first.to_dict()))
+    assert list(first) == ["seq", "type", "timestamp", "message_id", "text"]
+    assert len(first) == 5
+    assert first["timestamp"] == first.timestamp.isoformat()
+    assert first.timestamp.utcoffset() == dt.timedelta(0)
+    assert (first.priority, token.priority) == ("critical", "normal")
+    assert repr(first) == f"<SessionEvent 1 user_message {first.payload!r}>"
+    first.to_dict()["text"] = "changed"
+    assert first["text"] == "hello"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import understudy as us
 from tests.persistent.conftest import WAIT, Account, SnapshotAccount
+from understudy.actors._recovery import decode_state, encode_state, recover
+from understudy.storage import EventRegistry, registry
 from understudy.testing import ManualClock
 
 
@@ -214,3 +217,105 @@ def test_a_history_deleted_and_written_again_can_be_forked(system: us.ActorSyste
     journal.append("account:ada", deposits(10, 20))
     assert us.fork(journal, "account:ada", "account:eve") == 2
     assert us.replay(Account, journal, "account:eve").balance == 30
+
+
+# --- what a history may look like ---------------------------------------------------------------
+
+
+class Counter:
+    """Something a history is folded into."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def apply(self, event: Any) -> None:
+        self.seen.append(event.amount)
+
+    def restore(self, state: Any) -> None:
+        self.seen = list(state)
+
+
+@pytest.fixture
+def journal() -> Iterator[us.Journal]:
+    with us.Journal.in_memory() as journal:
+        journal.append("account:ada", deposits(1, 2, 3))
+        yield journal
+
+
+def test_the_newest_events_may_not_be_missing_behind_a_snapshot(journal: us.Journal) -> None:
+    journal.save_snapshot("account:ada", 1, [1])
+    journal.truncate("account:ada", 4)
+    with pytest.raises(us.RecoveryFailed) as caught:
+        recover(Counter(), "account:ada", journal, registry)
+    missing = caught.value.cause
+    assert isinstance(missing, us.MissingEvents)
+    assert (missing.persistence_id, missing.expected, missing.found) == ("account:ada", 2, 4)
+    assert caught.value.seq == 3
+    assert caught.value.us_permanent
+
+
+def test_a_history_truncated_whole_goes_on_with_its_numbers(journal: us.Journal) -> None:
+    journal.truncate("account:ada", 4)
+    target = Counter()
+    recovered = recover(target, "account:ada", journal, registry)
+    assert (target.seen, recovered.last_seq, recovered.events) == ([], 3, 0)
+
+
+class Damaged:
+    """A journal whose snapshots raise."""
+
+    def __init__(self, journal: us.Journal, error: Exception) -> None:
+        self._journal = journal
+        self._error = error
+        self.asked: list[int | None] = []
+
+    def load_snapshot(self, stream: str, max_seq: int | None = None) -> Any:
+        self.asked.append(max_seq)
+        if len(self.asked) == 1:
+            raise self._error
+        return self._journal.load_snapshot(stream, max_seq=max_seq)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+
+def test_a_damaged_snapshot_is_passed_over_and_named(journal: us.Journal) -> None:
+    journal.save_snapshot("account:ada", 1, [100])
+    damaged = Damaged(journal, us.CorruptRecord("account:ada", 2, 7, "its checksum does not fit"))
+    target = Counter()
+    recovered = recover(target, "account:ada", damaged, registry)  # type: ignore[arg-type]
+    assert damaged.asked == [None, 1]
+    assert target.seen == [100, 2, 3]
+    assert recovered.snapshot_seq == 1
+    [(seq, reason)] = recovered.skipped_snapshots
+    assert seq == 2
+    assert "checksum" in reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [us.StorageFull("here", "no room"), us.CorruptRecord(None, None, 7, "nobody knows where")],
+    ids=["no damage", "damage nowhere"],
+)
+def test_an_error_that_is_no_damage_of_one_snapshot_stops_the_recovery(
+    journal: us.Journal, error: Exception
+) -> None:
+    with pytest.raises(type(error)):
+        recover(Counter(), "account:ada", Damaged(journal, error), registry)  # type: ignore[arg-type]
+
+
+def test_a_state_that_its_upcasters_split_is_no_state() -> None:
+    events = EventRegistry()
+
+    @events.event("tests.split.state", version=2)
+    @dataclasses.dataclass(frozen=True)
+    class State:
+        n: int
+
+    events.upcaster("tests.split.state", from_version=1)(lambda data: [data, data])
+    stored = encode_state(events, State(1))
+    assert decode_state(events, stored) == State(1)
+    [(name, version, payload)] = stored.values()
+    older = dict.fromkeys(stored, [name, version - 1, payload])
+    with pytest.raises(us.EventDecodeError, match="became 2"):
+        decode_state(events, older)

@@ -444,3 +444,22 @@ def test_closing_wakes_those_who_wait_for_a_key_in_flight(path):
     journal.close()
     thread.join(TIMEOUT)
     assert len(errors) == 1
+
+
+def test_an_older_incarnation_cannot_claim_what_a_newer_one_has_had(journal):
+    outbox = journal.outbox
+    [id] = outbox.add([NewEffect("mail", 1, "k")])
+    assert outbox.claim(id, epoch=2).attempts == 1
+    outbox.fail(id, "try again", retry_at=0.0, epoch=2)
+    assert outbox.claim(id, epoch=1) is None
+    assert outbox.claim(id, epoch=2).attempts == 2
+
+
+def test_a_newer_incarnation_waits_like_any_other_for_what_is_not_due(journal, clock):
+    outbox = journal.outbox
+    [id] = outbox.add([NewEffect("mail", 1, "k")])
+    outbox.claim(id, epoch=1)
+    outbox.fail(id, "later", retry_at=clock.now + 60, epoch=1)
+    assert outbox.claim(id, epoch=2) is None
+    clock.advance(60)
+    assert outbox.claim(id, epoch=2).attempts == 2
