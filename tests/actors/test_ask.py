@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Asking: on the caller's thread, with limits, in circles, and on the way out."""
 
 from __future__ import annotations
@@ -6,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from typing import Any
 
 import pykka
 import pytest
@@ -151,6 +151,7 @@ def test_nesting_of_inline_asks_is_bounded(room):
     ref = None
     for _ in range(200):
         ref = room.spawn(Chain, ref)
+    assert ref is not None
     assert ref.ask("depth") == 200
 
 
@@ -227,7 +228,9 @@ def test_a_nested_ask_never_outlives_its_callers_deadline(room):
 
     class Middle(us.Actor):
         def on_receive(self, slow):
-            seen.append(self.context.message.deadline)
+            info = self.context.message
+            assert info is not None
+            seen.append(info.deadline)
             try:
                 slow.ask("wait", timeout=3600)
             except us.Timeout:
@@ -313,7 +316,7 @@ def test_a_handler_may_return_a_concurrent_future(room):
         def on_receive(self, future):
             return future
 
-    future = concurrent.futures.Future()
+    future: concurrent.futures.Future[Any] = concurrent.futures.Future()
     answer = room.spawn(Later).ask(future, block=False)
     future.set_result("done")
     assert answer.get(timeout=WAIT) == "done"
@@ -322,7 +325,7 @@ def test_a_handler_may_return_a_concurrent_future(room):
 def test_every_ask_resolves_when_it_races_stop(room):
     for _ in range(300):
         ref = room.spawn(Echo)
-        futures = []
+        futures: list[Any] = []
 
         def ask(ref=ref, futures=futures):
             futures.extend(ref.ask(number, block=False) for number in range(20))

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """What an actor has at hand: stash, behaviours, timers, watches, messages about messages."""
 
 from __future__ import annotations
@@ -6,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from typing import Any
 
 import pytest
 
@@ -68,7 +68,7 @@ def test_stashed_messages_come_back_in_order_before_what_waits(room):
 @pytest.mark.parametrize("timeout", [None, WAIT])
 def test_an_asker_whose_message_is_stashed_waits_for_its_answer(room, timeout):
     ref = room.spawn(Opens)
-    answers = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     asker = threading.Thread(target=lambda: answers.put(ref.ask("x", timeout=timeout)))
     asker.start()
     stashed = lambda: ref._us_extra is not None and ref._us_extra.stash  # noqa: E731
@@ -101,6 +101,7 @@ class Keeps(us.Actor):
         if message == "open":
             return self.context.unstash_all()
         info = self.context.message
+        assert info is not None
         self.seen.append(
             (
                 info.message,
@@ -136,7 +137,8 @@ class Tells(us.Actor):
 @pytest.mark.parametrize("cls", [Keeps, KeepsLater])
 @pytest.mark.parametrize("what", ["x", ("a", "tuple")])
 def test_a_stashed_message_comes_back_as_what_it_was(room, cls, what):
-    seen, heard = [], []
+    seen: list[Any] = []
+    heard: list[Any] = []
     listener = room.spawn(Keeps, heard, 0)
     ref = room.spawn(cls, seen, 2, listener)
     sender = room.spawn(Tells)
@@ -155,7 +157,8 @@ def test_a_stashed_message_comes_back_as_what_it_was(room, cls, what):
 
 
 def test_a_stashed_message_without_a_sender_keeps_its_id(room):
-    seen, heard = [], []
+    seen: list[Any] = []
+    heard: list[Any] = []
     ref = room.spawn(Keeps, seen, 1, room.spawn(Keeps, heard, 0))
     ref.tell("x")
     assert ref.ask("open", timeout=WAIT) == 1
@@ -166,7 +169,7 @@ def test_a_stashed_message_without_a_sender_keeps_its_id(room):
 
 @pytest.mark.parametrize("timeout", [None, WAIT])
 def test_a_stashed_ask_keeps_its_id_and_its_deadline(room, timeout):
-    seen = []
+    seen: list[Any] = []
     ref = room.spawn(Keeps, seen)
     answer = ref.ask("x", timeout=timeout, block=False)
     assert ref.ask("open", timeout=WAIT) == 1
@@ -182,7 +185,8 @@ def test_a_trace_set_while_a_message_came_back_is_passed_on(room):
                 self.context.set_trace("late", correlation_id="mine")
             return super().on_receive(message)
 
-    seen, heard = [], []
+    seen: list[Any] = []
+    heard: list[Any] = []
     ref = room.spawn(Traces, seen, 1, room.spawn(Keeps, heard, 0))
     ref.tell("x")
     assert ref.ask("open", timeout=WAIT) == 1
@@ -229,7 +233,7 @@ def test_a_stash_goes_back_to_the_mailbox_when_the_actor_restarts(room):
 
 
 def test_stashed_messages_of_an_actor_that_stops_become_dead_letters(room):
-    letters = queue.SimpleQueue()
+    letters: queue.SimpleQueue[Any] = queue.SimpleQueue()
     room.runtime.stream.subscribe(letters.put, us.DeadLetter)
     ref = room.spawn(Opens)
     ref.tell("early")
@@ -318,7 +322,9 @@ def test_a_timer_may_go_to_somebody_else_who_sees_its_sender(timed_room, clock):
         def on_receive(self, message):
             if callable(message):
                 return message(self)
-            self.log.append((message, self.context.message.sender))
+            info = self.context.message
+            assert info is not None
+            self.log.append((message, info.sender))
             return None
 
     ref, other = timed_room.spawn(Logs), timed_room.spawn(Senders)
@@ -453,6 +459,7 @@ class Traces(us.Actor):
         info = self.context.message
         if others == "seen":
             return self.seen
+        assert info is not None
         self.seen = {
             "id": info.id,
             "cause": info.causation_id,
@@ -484,9 +491,13 @@ class Detours(us.Actor):
 
     def on_receive(self, message):
         detour, next_one = message
-        before = self.context.message.id
+        info = self.context.message
+        assert info is not None
+        before = info.id
         detour()
-        after = self.context.message.id
+        info = self.context.message
+        assert info is not None
+        after = info.id
         next_one.tell([])
         return before, after
 

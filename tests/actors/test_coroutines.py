@@ -1,4 +1,3 @@
-# mypy: disable-error-code="override,var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Coroutine handlers on event loops, ours and others'."""
 
 from __future__ import annotations
@@ -278,7 +277,9 @@ def test_task_groups_work_inside_a_handler(room):
 def test_the_sender_is_known_in_tasks_of_a_handler(room):
     class Sees(us.Actor):
         def on_receive(self, message):
-            return self.context.message.sender
+            info = self.context.message
+            assert info is not None
+            return info.sender
 
     class Sends(us.Actor):
         async def on_receive(self, other):

@@ -1,10 +1,10 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """The event stream, dead letters, and interceptors."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
+from typing import Any
 
 import pytest
 
@@ -28,7 +28,8 @@ class Logs(us.Actor):
 
 
 def test_subscribers_get_the_types_they_asked_for(room):
-    started, everything = [], []
+    started: list[Any] = []
+    everything: list[Any] = []
     room.runtime.stream.subscribe(started.append, us.ActorStarted)
     room.runtime.stream.subscribe(everything.append)
     ref = room.spawn(Logs)
@@ -40,7 +41,7 @@ def test_subscribers_get_the_types_they_asked_for(room):
 
 
 def test_a_base_class_stands_for_all_its_events_and_where_filters(room):
-    seen = []
+    seen: list[Any] = []
     room.runtime.stream.subscribe(
         seen.append, us.ActorEvent, where=lambda event: event.path == "/room/2"
     )
@@ -61,7 +62,7 @@ def test_an_actor_gets_events_as_messages(room):
 
 
 def test_a_cancelled_subscription_gets_nothing(room):
-    seen = []
+    seen: list[Any] = []
     subscription = room.runtime.stream.subscribe(seen.append)
     assert subscription.cancel()
     assert not subscription.cancel()
@@ -71,7 +72,7 @@ def test_a_cancelled_subscription_gets_nothing(room):
 
 
 def test_unsubscribe_ends_all_subscriptions_of_one(room):
-    seen = []
+    seen: list[Any] = []
     room.runtime.stream.subscribe(seen.append, us.ActorStarted)
     room.runtime.stream.subscribe(seen.append, us.ActorStopped)
     assert room.runtime.stream.unsubscribe(seen.append) == 0  # another bound method
@@ -93,7 +94,7 @@ def test_a_type_of_events_that_is_none_is_refused_and_nobody_is_hurt(room):
 
 
 def test_a_subscriber_that_raises_hurts_nobody(room, caplog):
-    seen = []
+    seen: list[Any] = []
     room.runtime.stream.subscribe(lambda event: 1 / 0)
     room.runtime.stream.subscribe(seen.append)
     room.spawn(Logs)
@@ -113,7 +114,7 @@ def test_a_dead_letter_whose_subscriber_is_dead_makes_no_other(room):
 
 
 def test_dead_letters_name_their_sender(room):
-    letters = queue.SimpleQueue()
+    letters: queue.SimpleQueue[Any] = queue.SimpleQueue()
     room.runtime.stream.subscribe(letters.put, us.DeadLetter)
     gone = room.spawn(Logs)
     assert gone.stop(timeout=WAIT)
@@ -223,7 +224,7 @@ def test_retries_call_the_handler_again(room, coroutine):
 
 
 def test_a_coroutine_handler_over_its_time_is_cancelled(room):
-    outcome = queue.SimpleQueue()
+    outcome: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     @us.intercept(timeout=0.01)
     class Slow(us.Actor):

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """What actors, refs, futures, exits and gates show of themselves, and the names of Pykka's."""
 
 from __future__ import annotations
@@ -7,6 +6,7 @@ import copy
 import pickle
 import queue
 import threading
+from typing import Any
 
 import pykka
 import pytest
@@ -69,7 +69,7 @@ def test_a_ref_is_copied_as_itself_and_pickled_as_its_path(standalone):
 
 def test_the_inbox_takes_pykkas_envelopes(standalone):
     ref = Echo.start()
-    answer = pykka.ThreadingFuture()
+    answer: pykka.ThreadingFuture[Any] = pykka.ThreadingFuture()
     ref.actor_inbox.put(Envelope("x", reply_to=answer))
     assert answer.get(timeout=WAIT) == "x"
     ref.actor_inbox.put(Envelope("told"))
@@ -82,7 +82,7 @@ def test_the_inbox_takes_pykkas_envelopes(standalone):
 def test_the_inbox_passes_the_error_of_a_dead_actor_on(standalone):
     ref = Echo.start()
     assert ref.stop()
-    answer = pykka.ThreadingFuture()
+    answer: pykka.ThreadingFuture[Any] = pykka.ThreadingFuture()
     ref.actor_inbox.put(Envelope("x", reply_to=answer))
     with pytest.raises(pykka.ActorDeadError):
         answer.get(timeout=WAIT)
@@ -153,7 +153,7 @@ def test_a_future_takes_the_exception_being_handled():
 def test_a_hooked_future_resolves_once_somebody_calls_back():
     future = us.Future()
     future.set_get_hook(lambda timeout: "made")
-    seen = queue.SimpleQueue()
+    seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
     future.add_done_callback(lambda done: seen.put(done.get()))
     assert seen.get(timeout=WAIT) == "made"
 
@@ -161,15 +161,16 @@ def test_a_hooked_future_resolves_once_somebody_calls_back():
 def test_a_hook_that_raises_fails_the_future():
     future = us.Future()
     future.set_get_hook(lambda timeout: 1 / 0)
-    seen = queue.SimpleQueue()
+    seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
     future.add_done_callback(lambda done: seen.put(done.exception()))
     assert isinstance(seen.get(timeout=WAIT), ZeroDivisionError)
 
 
 def test_a_foreign_future_is_joined_with_ours():
-    theirs, ours = pykka.ThreadingFuture(), us.Future()
+    theirs: pykka.Future[Any] = pykka.ThreadingFuture()
+    ours: us.Future[Any] = us.Future()
     joined = ours.join(theirs)
-    seen = queue.SimpleQueue()
+    seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
     joined.add_done_callback(lambda done: seen.put(done.get()))
     ours.set(1)
     theirs.set(2)

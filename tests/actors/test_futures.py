@@ -1,10 +1,10 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Futures: threads, event loops, callbacks, chains."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pykka
 import pytest
@@ -30,7 +30,7 @@ def test_a_callback_set_before_and_one_set_after_both_run_once():
 
 def test_a_callback_that_raises_is_logged_and_hurts_nobody(caplog):
     future = us.Future()
-    seen = []
+    seen: list[Any] = []
     future.add_done_callback(lambda done: 1 / 0)
     future.add_done_callback(seen.append)
     future.set(1)
@@ -56,7 +56,7 @@ def test_of_two_racing_resolvers_one_wins():
     for _ in range(200):
         future = us.Future()
         start = threading.Barrier(2)
-        wins = []
+        wins: list[Any] = []
 
         def resolve(value, future=future, start=start, wins=wins):
             start.wait(WAIT)

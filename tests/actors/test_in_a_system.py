@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """The kernel inside a whole system: children, names, orders of shutdown."""
 
 from __future__ import annotations
@@ -6,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from typing import Any
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_props_keep_words_of_spawn_for_the_class(system):
 
 
 def test_a_stopping_parent_stops_its_children_first(system):
-    told = queue.SimpleQueue()
+    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     class Tells(Parent):
         def on_stop(self):
@@ -72,12 +72,12 @@ def test_a_stopping_parent_stops_its_children_first(system):
 
 
 def test_children_of_a_restarted_parent_are_gone(system):
-    started = queue.SimpleQueue()
+    started: queue.SimpleQueue[Any] = queue.SimpleQueue()
     system.events.subscribe(started.put, us.ActorStarted)
     parent = system.spawn(Parent)
     child = parent.ask(lambda actor: actor.context.spawn(Child), timeout=WAIT)
     watched = system.spawn(Parent)
-    closed = queue.SimpleQueue()
+    closed: queue.SimpleQueue[Any] = queue.SimpleQueue()
     system.events.subscribe(closed.put, us.ActorStopped)
     parent.tell(lambda actor: 1 / 0)
     assert closed.get(timeout=WAIT).ref is child
@@ -143,7 +143,7 @@ def test_start_failures_carry_their_cause(system):
 
 
 def test_a_message_to_a_path_arrives_or_becomes_a_dead_letter(system):
-    letters = queue.SimpleQueue()
+    letters: queue.SimpleQueue[Any] = queue.SimpleQueue()
     system.events.subscribe(letters.put, us.DeadLetter)
     got = threading.Event()
 

@@ -1,10 +1,10 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Incarnations: begin, fail, end, close; fencing; the order of hooks."""
 
 from __future__ import annotations
 
 import queue
 import threading
+from typing import Any
 
 import pytest
 
@@ -16,16 +16,16 @@ WAIT = 5.0
 class Hooks(us.Actor):
     """Tells a queue which of its hooks run."""
 
-    def __init__(self, told, start=None):
+    def __init__(self, told, at_start=None):
         super().__init__()
         self.told = told
-        self.start = start
+        self.at_start = at_start
         told.put("init")
 
     def on_start(self):
         self.told.put("start")
-        if self.start is not None:
-            self.start(self)
+        if self.at_start is not None:
+            self.at_start(self)
 
     def on_receive(self, message):
         if callable(message):
@@ -142,7 +142,7 @@ def test_stop_from_inside_is_normal_and_behind_what_was_sent(room, told):
         actor.stop()
         actor.actor_ref.tell("after")
 
-    letters = queue.SimpleQueue()
+    letters: queue.SimpleQueue[Any] = queue.SimpleQueue()
     room.runtime.stream.subscribe(letters.put, us.DeadLetter)
     ref = room.spawn(Hooks, told)
     ref.tell(send_and_stop)
@@ -219,7 +219,7 @@ def test_fail_from_outside_fails_the_named_incarnation_only(room, told):
 
 def test_a_fenced_handler_can_do_nothing_any_more(room, told):
     entered, go = threading.Event(), threading.Event()
-    outcome = queue.SimpleQueue()
+    outcome: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def freeze(actor):
         entered.set()
@@ -252,7 +252,7 @@ def test_a_fenced_handler_can_do_nothing_any_more(room, told):
 
 def test_the_rest_of_a_batch_survives_a_fence(room):
     entered, go = threading.Event(), threading.Event()
-    seen = queue.SimpleQueue()
+    seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     class Freezes(us.Actor):
         def on_receive(self, message):
@@ -276,7 +276,7 @@ def test_the_rest_of_a_batch_survives_a_fence(room):
 
 def test_closing_accounts_for_everything_that_waits(room, told):
     blocked, go = threading.Event(), threading.Event()
-    letters = queue.SimpleQueue()
+    letters: queue.SimpleQueue[Any] = queue.SimpleQueue()
     room.runtime.stream.subscribe(letters.put, us.DeadLetter)
 
     def block(actor):
@@ -325,7 +325,7 @@ def test_a_made_cell_waits_with_its_mail_for_begin(room, told):
 
 @pytest.mark.parametrize("dispatcher", ["pool", "thread"])
 def test_a_thousand_restarts_keep_every_message(room, dispatcher):
-    seen = []
+    seen: list[Any] = []
 
     class Fragile(us.Actor):
         def on_receive(self, message):

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Mailboxes with a capacity, an overflow policy, an order; and all of them against a model."""
 
 from __future__ import annotations
@@ -7,6 +6,7 @@ import asyncio
 import queue
 import random
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -81,7 +81,7 @@ def test_reject_hands_the_message_back(held):
     [("drop_oldest", [2, 3], [0, 1]), ("drop_newest", [0, 1], [2, 3])],
 )
 def test_dropped_messages_become_dead_letters(room, held, overflow, kept, dropped):
-    letters = queue.SimpleQueue()
+    letters: queue.SimpleQueue[Any] = queue.SimpleQueue()
     room.runtime.stream.subscribe(letters.put, us.DeadLetter)
     ref, release = held(us.Mailbox(capacity=2, overflow=overflow))
     for number in range(4):
@@ -186,7 +186,7 @@ def test_priority_decides_and_equals_keep_their_order(held):
 
 
 def test_messages_of_a_closed_lane_become_dead_letters(room, held):
-    letters = queue.SimpleQueue()
+    letters: queue.SimpleQueue[Any] = queue.SimpleQueue()
     room.runtime.stream.subscribe(letters.put, us.DeadLetter)
     ref, release = held(us.Mailbox(capacity=5))
     ref.tell(1)
@@ -330,7 +330,7 @@ class TimerMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.clock = ManualClock()
-        self.fired = []
+        self.fired: list[Any] = []
         self.expected = []
         self.timers = {}
         self.number = 0
@@ -350,8 +350,8 @@ class TimerMachine(RuleBasedStateMachine):
         from understudy.actors._timers import Timer
 
         self.number += 1
-        interval = float(max(1, delay)) if every else None
-        first = interval if every else float(delay)
+        first = float(max(1, delay)) if every else float(delay)
+        interval = first if every else None
         timer = Timer(self.target, self.clock, first, self.number, None, interval=interval)
         self.timers[self.number] = [timer, self.clock.monotonic(), first, interval, 0]
 
@@ -427,7 +427,8 @@ def test_a_mailbox_without_a_limit_knows_its_high_water(room, trace):
 
 def lane_of(clock, **options):
     """A lane, its queue, and a function that takes everything out."""
-    lane, queue = Lane(us.Mailbox(**options), clock), []
+    lane = Lane(us.Mailbox(**options), clock)
+    queue: list[Any] = []
 
     def take_all():
         taken = []

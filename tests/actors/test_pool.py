@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """The pool: growth, shrinking, fairness, threads, and what it shows of itself."""
 
 from __future__ import annotations
@@ -6,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -53,6 +53,7 @@ def test_actors_that_wait_for_each_other_give_their_slot_away(room):
     ref = None
     for _ in range(50):
         ref = room.spawn(Asks, ref)
+    assert ref is not None
     assert ref.ask("depth", timeout=WAIT) == 50
 
 
@@ -131,7 +132,7 @@ def test_one_message_at_a_time_however_many_threads_ask(room):
             return self.most
 
     ref = room.spawn(Guarded)
-    most = queue.SimpleQueue()
+    most: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def ask():
         for number in range(500):

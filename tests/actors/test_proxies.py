@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Proxies: attributes, methods, nested objects, and what they refuse."""
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """What Pykka gets wrong: each of these fails with `pykka.ThreadingActor` as `BASE`."""
 
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pykka
 import pytest
@@ -25,7 +25,7 @@ def test_an_ask_that_races_stop_always_resolves():
     for _ in range(200):
         ref = Echo.start()
         go = threading.Barrier(2)
-        futures = []
+        futures: list[Any] = []
 
         def ask(ref=ref, go=go, futures=futures):
             go.wait(WAIT)

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Actors without a system, and programs written for Pykka."""
 
 from __future__ import annotations
@@ -8,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pykka
 import pytest
@@ -99,7 +99,7 @@ def test_pykkas_inbox_works():
     from pykka._envelope import Envelope
 
     ref = Echo.start()
-    reply = pykka.ThreadingFuture()
+    reply: pykka.ThreadingFuture[Any] = pykka.ThreadingFuture()
     ref.actor_inbox.put(Envelope("hello", reply_to=reply))
     assert reply.get(timeout=WAIT) == "hello"
     assert ref.actor_inbox.empty()
@@ -213,6 +213,7 @@ def test_ctrl_c_in_an_inline_ask_reaches_the_caller_and_spares_the_actor():
     done = run(
         """
 import signal, threading
+from typing import Any
 import understudy.actors as us
 class Blocks(us.Actor):
     use_daemon_thread = True

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """The hooks persistent actors stand on: steps, gates, recovery."""
 
 from __future__ import annotations
@@ -6,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from typing import Any
 
 import pytest
 
@@ -121,7 +121,7 @@ def test_a_step_end_that_raises_fails_the_incarnation(room):
 
 
 def test_steps_surround_proxied_calls_and_reads_but_not_stops(room):
-    told = []
+    told: list[Any] = []
     ref = room.spawn(Steps, (), told)
     proxy = ref.proxy()
     assert proxy.method(1).get(timeout=WAIT) == 1
@@ -134,7 +134,7 @@ def test_steps_surround_proxied_calls_and_reads_but_not_stops(room):
 def test_an_inline_caller_does_not_hold_the_actor_while_it_waits_for_a_gate(room):
     gate = Gate()
     ref = room.spawn(Steps, [gate])
-    answers = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     asker = threading.Thread(target=lambda: answers.put(ref.ask("waits")))
     asker.start()
     second = ref.ask("second", block=False)
@@ -148,7 +148,7 @@ def test_an_inline_caller_does_not_hold_the_actor_while_it_waits_for_a_gate(room
 
 
 def test_recovery_runs_before_on_start_and_the_mailbox_waits(room):
-    order = []
+    order: list[Any] = []
 
     class Recovers(us.Actor):
         def _us_recover(self):

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="var-annotated,method-assign,func-returns-value,union-attr,arg-type"
 """Everything at once, from many threads and two event loops; afterwards all is accounted for.
 
 A few seconds by default; `UNDERSTUDY_STRESS_SECONDS=600` for the long run. A million actors in
@@ -13,6 +12,7 @@ import os
 import random
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -73,7 +73,7 @@ def test_every_message_is_accounted_for_and_everything_returns_to_the_start(capl
     caplog.set_level("CRITICAL")
     account = Account()
     stop_at = time.monotonic() + SECONDS
-    config = us.Config(detector={"enabled": False})
+    config = us.Config(detector=us.DetectorConfig(enabled=False))
     before = threading.active_count()
     with us.ActorSystem("stress", config=config) as system:
         letters = Account()
@@ -143,7 +143,7 @@ def test_every_message_is_accounted_for_and_everything_returns_to_the_start(capl
 
         def thread(seed):
             rng = random.Random(seed)
-            futures = []
+            futures: list[Any] = []
             while time.monotonic() < stop_at:
                 with lock:
                     few = len(refs) < 20
