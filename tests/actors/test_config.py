@@ -103,7 +103,8 @@ def test_a_misspelt_variable_is_refused(variable):
 
 
 def test_variables_that_are_no_settings_are_left_alone():
-    us.Config.load(environ={"UNDERSTUDY_STRESS_SECONDS": "600", "HOME": "/"})
+    config = us.Config.load(environ={"UNDERSTUDY_STRESS_SECONDS": "600", "HOME": "/"})
+    assert config == us.Config()
 
 
 @pytest.mark.parametrize(

@@ -440,6 +440,10 @@ def test_a_cancelled_turn_whose_agent_does_not_end_is_closed_without_it(
     host = us.SessionHost(system, agents={"s": Stubborn})
     turn = host.send("ada:s:t", "wait")
     gates.wait("held")
+    stubborn, gone = host.agent_ref("ada:s:t"), threading.Event()
+    system.events.subscribe(
+        lambda event: gone.set() if event.ref == stubborn else None, us.ActorStopped
+    )
     host.cancel("ada:s:t")
     assert cancelled.wait(WAIT)
     assert not turn.done()
@@ -448,6 +452,33 @@ def test_a_cancelled_turn_whose_agent_does_not_end_is_closed_without_it(
         turn.result(timeout=WAIT)
     gates.let("held")
     assert host.send("ada:s:t", "go").result(timeout=WAIT) == "begun done"
+    assert gone.wait(WAIT)
+    assert host.agent_ref("ada:s:t") != stubborn
+
+
+def test_an_answer_that_is_interrupted_again_and_again_ends_with_an_error(
+    system: us.ActorSystem, gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.agents._session.MOST_ATTEMPTS", 3)
+
+    class Slow(us.Agent):
+        async def respond(self, message: Any, turn: Any) -> AsyncIterator[Any]:
+            yield "begun "
+            if message.text == "wait":
+                await gates.at(f"attempt {turn.attempt}")
+
+    host = us.SessionHost(system, agents={"s": Slow})
+    turn = host.send("ada:s:t", "wait")
+    for attempt in (1, 2, 3):
+        gates.wait(f"attempt {attempt}")
+        assert not turn.done()
+        session = host.session_ref("ada:s:t")
+        assert session is not None
+        session.tell("nonsense")  # the session fails, and takes its agent along
+    with pytest.raises(us.TurnFailed, match="interrupted 3 times") as caught:
+        turn.result(timeout=WAIT)
+    assert (caught.value.code, caught.value.retryable) == ("interrupted", True)
+    assert host.send("ada:s:t", "go").result(timeout=WAIT) == "begun "
 
 
 def test_a_session_over_its_budget_comes_back_after_a_pause(

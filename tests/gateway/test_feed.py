@@ -106,12 +106,14 @@ async def test_a_frame_that_was_let_go_is_looked_for_until_the_journal_shows_it(
 
     async def late(after: int, limit: int) -> list[dict]:
         looks.append(after)
-        return session.frames[after : after + limit][: 3 if len(looks) < 4 else None]
+        shown = session.frames[: 3 if len(looks) < 4 else None]
+        return shown[after : after + limit]
 
     feed = Feed(after=0, capacity=2, page=late)
     for _ in range(5):
         session.write(feed)
     assert await take(feed, 5) == [1, 2, 3, 4, 5]
+    assert looks[:3] == [2, 3, 3]
 
 
 async def test_a_frame_that_never_shows_does_not_hold_up_the_next_ones(monkeypatch) -> None:
@@ -139,6 +141,19 @@ async def test_a_storm_from_another_thread_makes_one_wake_up_and_loses_nothing()
     assert await take(feed, count) == list(range(1, count + 1))
     writer.join(10)
     assert not writer.is_alive()
+
+
+async def test_however_many_frames_come_one_wake_up_waits_in_the_loop(monkeypatch) -> None:
+    session = Session()
+    feed = Feed(after=0, capacity=4, page=session.page)
+    wake_ups: list = []
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", wake_ups.append)
+        for _ in range(100):
+            session.write(feed)
+    [wake_up] = wake_ups
+    wake_up()
+    assert await take(feed, 100) == list(range(1, 101))
 
 
 async def test_closing_ends_the_iteration_and_takes_nothing_more() -> None:

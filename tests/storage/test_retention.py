@@ -145,6 +145,15 @@ def test_the_slowest_durable_subscription_is_waited_for(week):
     assert week.retain(max_age=0).dropped_events == 500
 
 
+def test_the_one_event_a_subscription_has_not_seen_stays(week):
+    snapshot_all(week)
+    subscription = week.durable("slow")
+    subscription.ack(subscription.fetch(699)[-1])
+    report = week.retain(max_age=0)
+    assert "position 699" in report.kept_because["slow"]
+    assert [record.position for record in subscription.fetch()] == [700]
+
+
 @pytest.mark.parametrize("reopen", [False, True])
 def test_bounds_of_count_and_size(week, reopen, path, clock):
     week.retain(max_events=333, force=True)

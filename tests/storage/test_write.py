@@ -375,6 +375,18 @@ def test_a_key_is_forgotten_after_its_time(journal, clock):
     assert not journal.ledger.begin("s", "ever").claimed
 
 
+def test_a_key_that_was_claimed_anew_is_kept_for_its_new_time(path, clock):
+    with Journal.open(path, clock=clock) as journal:
+        assert journal.ledger.begin("s", "k", ttl=60).claimed
+    with Journal.open(path, clock=clock) as journal:
+        assert journal.ledger.begin("s", "k", ttl=600).claimed
+        clock.advance(61)
+        assert journal.state.purge_expired() == 0
+        assert journal.ledger.get("s", "k").attempts == 2
+        clock.advance(600)
+        assert journal.state.purge_expired() == 1
+
+
 def test_a_claim_of_a_dead_process_may_be_claimed_again(path):
     with Journal.open(path) as journal:
         assert journal.ledger.begin("s", "k").claimed
