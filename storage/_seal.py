@@ -91,6 +91,12 @@ class KeyRing:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path)
+        # The name as well: what is encrypted with a key must not outlive it.
+        fd = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 class Sealer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import stat
 
 import pytest
@@ -200,3 +201,20 @@ def test_a_codec_of_ones_own_packs_and_unpacks(path):
         assert there(journal.load_snapshot("s")).state == {"b": 2}
     with Journal.open(path) as journal:
         assert next(journal.read("s")).payload == '{"a": [1]}'
+
+
+def test_a_new_key_survives_a_power_cut_from_the_moment_it_is_given_out(tmp_path, monkeypatch):
+    flushed = []
+    fsync = os.fsync
+
+    def note(fd):
+        flushed.append((os.fstat(fd).st_ino, path.exists()))
+        fsync(fd)
+
+    path = tmp_path / "keys.json"
+    ring = KeyRing(path)
+    monkeypatch.setattr(os, "fsync", note)
+    key = ring.create("k")
+    # Its bytes before the file has its name, and the name before the key is used.
+    assert flushed == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+    assert KeyRing(path).get("k") == key
