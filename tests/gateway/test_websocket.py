@@ -388,3 +388,4 @@ def test_after_the_host_has_stopped_a_message_is_refused_as_retryable(door) -> N
         problem = client.receive()
         assert (problem["code"], problem["retryable"]) == ("stopping", True)
         assert problem["message_id"] == "m9"
+        assert client.until_closed() == ([], 1001)

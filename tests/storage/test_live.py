@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 
 import pytest
 
-from tests.storage.conftest import TIMEOUT, Collector, events, there
+from tests.storage.conftest import TIMEOUT, Collector, events, seqs, there
 from understudy.storage import (
     Append,
     CommitInfo,
@@ -247,3 +248,28 @@ def test_a_subscriber_that_never_returns_is_left_behind_at_close(path, monkeypat
     released.set()
     thread.join(TIMEOUT)
     assert not thread.is_alive()
+
+
+def test_a_long_history_is_caught_up_with_though_nothing_new_comes(journal):
+    journal.append("s", events(2500))
+    collect = Collector(until=2500)
+    with journal.subscribe(collect, stream="s"):
+        assert seqs(collect.wait()) == list(range(1, 2501))
+    collect = Collector(until=2500)
+    with journal.subscribe(collect):
+        assert seqs(collect.wait()) == list(range(1, 2501))
+
+
+def test_a_subscriber_that_cancels_in_its_callback_is_given_nothing_more(journal):
+    journal.append("s", events(100))
+    made, seen = queue.SimpleQueue(), []
+
+    def once(record):
+        seen.append(record.seq)
+        made.get(timeout=TIMEOUT).cancel()
+
+    made.put(journal.subscribe(once, stream="s"))
+    collect = Collector(until=100)
+    with journal.subscribe(collect, stream="s"):  # served after it, by the same thread
+        collect.wait()
+    assert seen == [1]

@@ -145,6 +145,27 @@ def test_the_slowest_durable_subscription_is_waited_for(week):
     assert week.retain(max_age=0).dropped_events == 500
 
 
+def test_a_damaged_snapshot_lets_no_event_go(path, clock):
+    with Journal.open(path, clock=clock) as journal:
+        journal.append("s", events(10))
+        journal.save_snapshot("s", 4, {"at": 4})
+        journal.save_snapshot("s", 8, {"at": 8})
+
+        def damage(txn):
+            db = journal._core.database("snapshots")
+            cursor = txn.cursor(db)
+            assert cursor.last()
+            key, row = cursor.item()
+            txn.put(key, row[:-1] + bytes((row[-1] ^ 1,)), db=db)
+
+        journal._core.call(damage).result()
+        clock.advance(60)
+        report = journal.retain(max_age=0)
+        assert "snapshot of seq 4" in report.kept_because["s"]
+        assert seqs(journal.read("s"))[-6:] == [5, 6, 7, 8, 9, 10]
+        assert journal.load_snapshot("s").seq == 4
+
+
 def test_the_one_event_a_subscription_has_not_seen_stays(week):
     snapshot_all(week)
     subscription = week.durable("slow")
