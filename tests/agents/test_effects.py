@@ -154,7 +154,8 @@ def test_an_effect_over_its_attempts_fails_for_good(system: us.ActorSystem) -> N
 
     host = us.SessionHost(system, agents={"o": Orders}, effects={"shop": Once})
     host.send("ada:o:t", "milk").result(timeout=WAIT)
-    until_settled(system, host, "ada:o:t", "failed")
+    (effect,) = until_settled(system, host, "ada:o:t", "failed")
+    assert (effect.attempts, effect.error) == (1, "OSError: closed")
 
 
 def test_an_answer_begun_anew_repeats_no_effect(system: us.ActorSystem) -> None:

@@ -18,6 +18,7 @@ from understudy.storage import (
     NewEvent,
     Write,
 )
+from understudy.storage._feed import LiveSubscription
 
 
 def test_a_subscription_catches_up_and_goes_on_live(journal):
@@ -262,7 +263,8 @@ def test_a_long_history_is_caught_up_with_though_nothing_new_comes(journal):
 
 def test_a_subscriber_that_cancels_in_its_callback_is_given_nothing_more(journal):
     journal.append("s", events(100))
-    made, seen = queue.SimpleQueue(), []
+    made: queue.SimpleQueue[LiveSubscription] = queue.SimpleQueue()
+    seen: list[int] = []
 
     def once(record):
         seen.append(record.seq)
