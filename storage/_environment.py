@@ -177,14 +177,16 @@ class Environment:
         """Write again what a power cut has undone; see `_redo`."""
         assert self._redo is not None  # just opened
         lost = self._redo.after(self._env.info()["last_txnid"])
-        if lost is None:
-            return
-        with self._env.begin(write=True) as txn:
-            db = self._env.open_db(lost.database.encode(), txn=txn, create=False)
-            for key, value in lost.rows:
-                txn.put(key, value, db=db, overwrite=False)
-        self._env.sync(True)
-        log.info("journal %s: its last commit was put back after a crash", self.path)
+        if lost is not None:
+            with self._env.begin(write=True) as txn:
+                db = self._env.open_db(lost.database.encode(), txn=txn, create=False)
+                for key, value in lost.rows:
+                    txn.put(key, value, db=db, overwrite=False)
+            log.info("journal %s: its last commit was put back after a crash", self.path)
+        if self._redo.noted():
+            # One that was under way at the crash must not follow at the opening after this one.
+            self._env.sync(True)
+            self._redo.clear()
 
     def _create(self, directory: pathlib.Path) -> None:
         """Make the empty file under another name, flush it, and put it in place.

@@ -19,6 +19,7 @@ from understudy.storage import (
     WrongExpectedSeq,
     _redo,
 )
+from understudy.storage._environment import Environment
 
 PAGE = 4096
 META = slice(32, 152)
@@ -97,6 +98,22 @@ def test_a_commit_is_put_back_once(cut):
         with Journal.open(cut.directory, durability) as journal:
             assert journal.last_seq("s") == 5
             assert journal.last_position() == 5
+
+
+def test_a_commit_under_way_at_the_cut_does_not_turn_up_at_a_later_opening(cut):
+    directory = cut.disk(lambda: cut.journal.append("s", events(1, start=4)))
+    redo = _redo.Redo(str(directory / "data.mdb"), PAGE)
+    last = max(redo.noted(), key=lambda one: one.transaction)
+    key, value = last.rows[-1]
+    after = (int.from_bytes(key, "big") + 1).to_bytes(8, "big")
+    assert redo.note(last.transaction + 1, last.database, [(after, value)])
+    environment = Environment(str(directory))  # nothing but the putting back: no commit follows
+    assert environment.info()["last_txnid"] == last.transaction
+    assert redo.noted() == []
+    environment.close()
+    redo.close()
+    with Journal.open(directory) as journal:
+        assert journal.last_position() == 5
 
 
 @pytest.mark.parametrize("durability", ["sync", "pipelined"])
