@@ -111,9 +111,9 @@ DETECTOR = _kernel(
 DETECTOR_WAITING = _kernel(
     "detector_waiting", "CPU of a system whose actors all wait inside a handler", unit="actor",
     metric=Metric.SHARE, points=(100, 10_000, 100_000), warm=False, rounds=1,
-    quick_points=1, pinned=False,
+    quick_points=1, pinned=False, limit=120.0,
     doc="Share of one core that a system takes whose actors each await something within a lease, "
-    "as agents await their model: the detector has to look at every one of them.",
+    "as agents await their model: the detector knows of every one of them.",
 )  # fmt: skip
 OBSERVED_TELL = _kernel(
     "observed_tell", "what metrics add to a tell", size=20_000, unit="message",
