@@ -92,7 +92,11 @@ def test_nothing_in_a_question_is_read_as_an_operator_of_the_search(python_index
         "-x",
         "deque)",
     ):
-        python_index.search(parse(question))
+        found = python_index.search(parse(question))
+        assert isinstance(found, list)
+    plain, odd = parse("deque"), parse('"deque)')
+    assert plain.terms == odd.terms
+    assert python_index.search(odd) == python_index.search(plain) != []
 
 
 def test_at_most_two_passages_of_one_document_are_among_the_hits(python_index):

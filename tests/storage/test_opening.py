@@ -542,3 +542,19 @@ def test_a_long_replay_holds_no_more_than_a_batch(path):
         path,
     )
     assert out == "60000000 True\n"
+
+
+def test_a_fresh_journal_has_its_name_for_good_before_it_is_used(tmp_path, monkeypatch):
+    path = tmp_path / "journal"
+    flushed = []
+    fsync = os.fsync
+
+    def note(fd):
+        flushed.append((os.fstat(fd).st_ino, (path / "data.mdb").exists()))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    Journal.open(path).close()
+    assert flushed == [(path.stat().st_ino, True), (tmp_path.stat().st_ino, True)]
+    Journal.open(path).close()
+    assert len(flushed) == 2  # it has it already
