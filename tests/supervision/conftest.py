@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,30 @@ class Log:
         while not lines or lines[-1] != line:
             lines.append(self._lines.get(timeout=timeout))
         return lines
+
+
+class Returns:
+    """Waits for threads that are still in the handler of an actor that was replaced.
+
+    To be made before they are let go.
+    """
+
+    def __init__(self, system: ActorSystem) -> None:
+        self._runtime = system.runtime
+        self._changed = threading.Condition()
+        came_back = self._runtime.came_back
+
+        def back(strand: Any) -> None:
+            came_back(strand)
+            with self._changed:
+                self._changed.notify_all()
+
+        setattr(self._runtime, "came_back", back)
+
+    def all(self) -> None:
+        """Until the last one has come back."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self._runtime.zombies, 10)
 
 
 @pytest.fixture

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pytest
 
 from tests.supervision.actors import Family, child
+from tests.supervision.conftest import Returns
 from understudy.actors import (
     Actor,
     ActorBusy,
+    ActorDeadError,
     ActorFailed,
     ActorFrozen,
     ActorRestarted,
+    ActorStopped,
     DispatcherStarved,
     Heartbeat,
 )
@@ -122,14 +125,21 @@ def test_what_a_replaced_incarnation_still_does_is_refused_and_counted(
     late = ref.ask("hang", block=False)
     log.take()
     sweep(system, clock, 5)
-    with pytest.raises(Exception, match="replaced"):
+    with pytest.raises(ActorDeadError, match="replaced"):
         late.get(timeout=10)
     assert system.stats().zombie_threads == 1
-    refused = system.stats().refused
+    refused, returns = system.stats().refused, Returns(system)
     gate.set()
     assert log.take() == ["goes on"]
-    wait_for(lambda: system.stats().zombie_threads == 0)
+    returns.all()
     assert system.stats().refused > refused
+
+
+def ends_of(system: ActorSystem, ref: Any) -> threading.Event:
+    """Set once the actor has ended."""
+    ended = threading.Event()
+    system.events.subscribe(lambda event: ended.set() if event.ref == ref else None, ActorStopped)
+    return ended
 
 
 def wait_for(fact: Any) -> None:
@@ -200,6 +210,7 @@ def test_a_frozen_actor_costs_its_supervisor_budget_and_a_replaced_one_does_not(
     for action, survives in cases:
         spec = ChildSpec("a", Hanging, args=(log, gate), heartbeat=Heartbeat(on_frozen=action))
         sup = system.spawn(Family, spec, strategy=OneForOne(intensity=0), restart="temporary")
+        ended = ends_of(system, sup)
         ref = child(sup, "a")
         ref.tell("hang")
         log.take()
@@ -207,7 +218,7 @@ def test_a_frozen_actor_costs_its_supervisor_budget_and_a_replaced_one_does_not(
         if survives:
             assert ref.ask("who", timeout=10) == 2
         else:
-            wait_for(lambda: not sup.is_alive())  # noqa: B023 - called in this round only
+            assert ended.wait(10)
 
 
 def test_an_endless_loop_is_recovered_past_its_hard_limit_and_unwound(
@@ -227,13 +238,14 @@ def test_an_endless_loop_is_recovered_past_its_hard_limit_and_unwound(
             finally:
                 log("unwound")
 
+    returns = Returns(system)
     ref = system.spawn(Looping)
     ref.tell("loop")
     log.take()
     sweep(system, clock, 3.5)
     assert ref.ask("who", timeout=10) == 2
     assert log.take() == ["unwound"]
-    wait_for(lambda: system.stats().zombie_threads == 0)
+    returns.all()
 
 
 def test_a_tracer_does_not_hang_on_what_waits_for_a_frozen_thread(
