@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from understudy.actors._doorbell import Doorbell, doorbell
 from understudy.actors._errors import Forked, LoopStuck
 from understudy.actors._guardian import Failure
 from understudy.actors._strand import Strand, local
@@ -50,6 +51,7 @@ class EventLoop:
         self._lock = threading.Lock()
         self._up = threading.Event()
         self._strand: Strand | None = None
+        self._bell: Doorbell | None = None
         self.submit = self._submit
         if loop is not None:
             self._attach()
@@ -116,7 +118,7 @@ class EventLoop:
             if here is not None and here is self.loop:
                 here.call_soon(self._drain)
             else:
-                self.loop.call_soon_threadsafe(self._drain)
+                self._ring(self._drain)
         except RuntimeError:  # the loop is closed: its actors cannot run any more
             self._scheduled = False
             if not self.loop.is_closed():
@@ -148,6 +150,7 @@ class EventLoop:
             stuck = self.loop
             self.loop = None
             self._strand = None
+            self._bell = None
             self._up.clear()
             self._scheduled = False
         stuck.call_soon_threadsafe(stuck.stop)
@@ -172,16 +175,25 @@ class EventLoop:
         strand = self.strand
         if local.strand is not strand:
             local.strand = strand
+        if self._bell is None:
+            self._bell = doorbell(loop)
         for _ in range(min(len(self.ready), PER_ROUND)):
             self.ready.popleft()._us_run(strand)
         if self.ready and not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._drain)
 
+    def _ring(self, function: Callable[[], object]) -> None:
+        loop, bell = self.loop, self._bell
+        if bell is None or loop.is_closed():  # nothing has run there yet; or it raises
+            loop.call_soon_threadsafe(function)
+        else:
+            bell.ring(function)
+
     def call(self, function: Callable[[], object]) -> None:
         """Call a function on the loop's thread, soon."""
         self._start()
-        self.loop.call_soon_threadsafe(function)
+        self._ring(function)
 
     def await_for(self, awaitable: Any, reply: Any) -> None:
         """Await something a handler returned, and answer with what it gives."""

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import pykka
 
+from understudy.actors._doorbell import doorbell
 from understudy.actors._errors import ActorDeadError, AskCycle, BlockingAsk, Timeout
-from understudy.actors._strand import local
+from understudy.actors._strand import LOOKS, local, yield_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -129,6 +130,12 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
                 return
             if callback.__class__ is _Lock:  # a thread that waits
                 callback.release()
+            elif callback.__class__ is tuple:  # a coroutine that waits
+                waiter, loop, bell = callback
+                if _running_loop() is not loop:
+                    bell.ring(waiter)
+                elif not waiter.done():
+                    waiter.set_result(None)
             else:
                 _call(callback, self)
 
@@ -191,6 +198,12 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
         self._us_block(timeout, strand, callee)
 
     def _us_block(self, timeout: float | None, strand: Strand | None, callee: Any) -> None:
+        if timeout is None or timeout > 0:
+            if strand is None or strand.current is None:  # an actor's thread hands its slot on
+                for _ in range(LOOKS):
+                    yield_cpu()
+                    if self._us_done is not None:
+                        return
         gate = _allocate_lock()
         gate.acquire()
         fresh: list[Any] = []
@@ -219,8 +232,11 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
             if strand is not None:
                 strand.waiting = before
 
-    def _us_subscribe(self, callback: Callable[[Future[T]], object]) -> None:
-        """Have `callback(self)` called once, now or later. It must not raise."""
+    def _us_subscribe(self, callback: Callable[[Future[T]], object] | tuple[Any, Any, Any]) -> None:
+        """Have `callback(self)` called once, now or later. It must not raise.
+
+        In its place may stand who waits on an event loop: (its future, the loop, the doorbell).
+        """
         fresh: list[Any] = []
         self._us_callbacks = callbacks = fresh if self._us_callbacks is None else self._us_callbacks
         callbacks.append(callback)
@@ -305,12 +321,13 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
         if self._us_done is None:
             loop = asyncio.get_running_loop()
             waiter: asyncio.Future[None] = loop.create_future()
-            self._us_start_hooked()
-            self._us_subscribe(functools.partial(_wake, loop, waiter))
+            if self._get_hook is not None:
+                self._us_start_hooked()
+            self._us_subscribe((waiter, loop, doorbell(loop)))
             if self._us_done is None:
                 strand = local.strand
                 turn = None
-                if strand is not None and self._us_callee is not None:
+                if strand is not None and strand.turn is not None and self._us_callee is not None:
                     turn = _note_wait(self, strand, self._us_callee)
                 try:
                     yield from waiter
@@ -321,7 +338,9 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
                 finally:
                     if turn is not None:
                         turn.discard_wait(self._us_callee)
-        return cast("T", self.get())
+        done = self._us_done
+        value: T = done[0] if done is not None and done[1] is None else self.get()
+        return value
 
     __iter__ = __await__
 
@@ -355,17 +374,6 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
 
 
 ThreadingFuture = Future
-
-
-def _wake(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None], _: Any) -> None:
-    if _running_loop() is loop:
-        _finish(waiter)
-        return
-    try:
-        loop.call_soon_threadsafe(_finish, waiter)
-    except RuntimeError:
-        if not loop.is_closed():  # a closed loop has nobody left who waits
-            raise
 
 
 def _finish(waiter: asyncio.Future[None]) -> None:

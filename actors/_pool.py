@@ -29,7 +29,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from understudy.actors._errors import Forked
-from understudy.actors._strand import Strand, Unwind, local
+from understudy.actors._strand import LOOKS, Strand, Unwind, local, yield_cpu
 
 if TYPE_CHECKING:
     from understudy.actors._cell import Cell
@@ -193,8 +193,15 @@ class Pool:
             try:
                 cell = ready.popleft()
             except IndexError:
-                if not self._park(worker):
-                    return
+                # The next message is often an answer away: let who works on it have the CPU,
+                # before two threads are put to sleep and woken for it.
+                for _ in range(LOOKS):
+                    yield_cpu()
+                    if ready:
+                        break
+                else:
+                    if not self._park(worker):
+                        return
                 continue
             cell._us_run(worker)
             if context:

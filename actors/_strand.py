@@ -8,7 +8,9 @@ idle actor costs nothing to watch.
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
+import os
 import threading
 import time
 import weakref
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from understudy.actors._runtime import Runtime
 
 __all__ = [
+    "LOOKS",
     "Strand",
     "Unwind",
     "cell_var",
@@ -30,11 +33,22 @@ __all__ = [
     "strand_here",
     "strands",
     "throw_unwind",
+    "yield_cpu",
 ]
 
 INLINE_DEPTH = 32
 """How many actors may run on top of each other on one thread. Chosen by feel: a handler with a
 few frames of its own stays far from Python's limit of 1000 frames."""
+
+LOOKS = 2
+"""How often a thread that has to wait yields the CPU and looks again before it goes to sleep."""
+
+yield_cpu = getattr(os, "sched_yield", None) or functools.partial(time.sleep, 0)
+"""Let another thread run, which is often all that a waiting one needs; at once if there is none.
+
+Going to sleep and being woken takes two system calls on either side, and on one core the other
+thread could not do its work before anyway.
+"""
 
 _serial = itertools.count(1)
 _strands: weakref.WeakSet[Strand] = weakref.WeakSet()
