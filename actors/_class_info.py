@@ -19,7 +19,8 @@ class ClassInfo:
 
     `home` is the name of its dispatcher; `inline` is what the class says (None if nothing);
     `plain` means that its messages need nothing but a call of `on_receive`, `simple` that
-    its start needs nothing but `__init__`, unless it has an `on_start`.
+    its start needs nothing but `__init__`, unless it has an `on_start`; `straight`, that it is
+    plain and takes no other message while a handler is suspended.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class ClassInfo:
         "reentrant",
         "simple",
         "steps",
+        "straight",
     )
 
     def __init__(self, cls: type[Any]) -> None:
@@ -50,6 +52,7 @@ class ClassInfo:
         self.ask_failures: str | None = getattr(cls, "ask_failures", None)
         self.steps = hasattr(cls, "_us_step_begin")
         self.plain = not (self.interceptors or self.steps)
+        self.straight = self.plain and not self.reentrant
         self.simple = (
             self.home == "pool"
             and self.mailbox is None

@@ -198,12 +198,12 @@ class Future(pykka.ThreadingFuture[T], Generic[T]):
         self._us_block(timeout, strand, callee)
 
     def _us_block(self, timeout: float | None, strand: Strand | None, callee: Any) -> None:
-        if timeout is None or timeout > 0:
-            if strand is None or strand.current is None:  # an actor's thread hands its slot on
-                for _ in range(LOOKS):
-                    yield_cpu()
-                    if self._us_done is not None:
-                        return
+        # Not for a pool's worker, whose slot somebody else may be in need of.
+        if (timeout is None or timeout > 0) and (strand is None or strand.pool is None):
+            for _ in range(LOOKS):
+                yield_cpu()
+                if self._us_done is not None:
+                    return
         gate = _allocate_lock()
         gate.acquire()
         fresh: list[Any] = []

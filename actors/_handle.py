@@ -7,7 +7,6 @@ import concurrent.futures
 import inspect
 import logging
 from contextvars import Context
-from sys import getrefcount
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,9 +36,6 @@ FAIL: Final = object()
 """Returned by a `_us_step_end` hook: the incarnation fails, also where the message was an ask."""
 
 _HANDLED: Final = object()
-
-_UNSHARED: Final = 2
-"""References to an object that only one local variable holds, as `getrefcount` counts."""
 
 _PLAIN: Final = frozenset(
     {type(None), int, str, bool, float, list, dict, bytes, tuple, set, frozenset}
@@ -338,10 +334,7 @@ def drive(
     if strand.loop is None:
         home = cell._us_rt.loop_dispatcher()
         turn = Turn(cell, lock, coroutine, envelope, home.strand, context, then)
-        _arm(cell, turn, envelope)
-        extra.turns.append(turn)
-        cell._us_rt.turns.add(turn)
-        cell._us_odd = True
+        turn.publish()
         home.call(turn.begin)
         return
     turn = strand.spare_turn
@@ -356,25 +349,9 @@ def drive(
     turn.eager = turn.inside = False
     if turn.over:
         then(cell, strand, lock, turn)
-        turn.forget()
-        if getrefcount(turn) == _UNSHARED:  # nobody has kept the loop's current task
-            strand.spare_turn = turn
+        turn.recycle()
     else:
-        extra.turns.append(turn)
-        _arm(cell, turn, envelope)
-        cell._us_rt.turns.add(turn)
-        cell._us_odd = True
-
-
-def _arm(cell: Any, turn: Turn, envelope: Any) -> None:
-    """Let the caller's cancel and the message's deadline reach the handler."""
-    if type(envelope) is not tuple:
-        return
-    reply, deadline = envelope[1], envelope[6]
-    if reply is not None:
-        reply._us_on_cancel = turn.cancel_soon
-    if deadline is not None:
-        turn.timer = cell._us_rt.clock.call_at(deadline, turn.expire)
+        turn.publish()
 
 
 def message_over(cell: Any, strand: Strand, lock: Any, turn: Turn) -> None:

@@ -39,6 +39,7 @@ from understudy.actors._events import (
 )
 from understudy.actors._exit import ORDERED, Exit
 from understudy.actors._guardian import Failure
+from understudy.actors._loop_ask import answer_here
 from understudy.actors._marks import Mark
 from understudy.actors._strand import local, strand_here
 
@@ -535,6 +536,8 @@ class LivingCell(Cell):
         if self._us_lock is not turn.lock:
             self._us_rt.refuse("reply")
             self._us_rt.came_back(turn.strand)
+            return
+        if answer_here(self, turn):
             return
         fresh: list[tuple[Any, ...]] = []
         self._us_control = control = fresh if self._us_control is None else self._us_control

@@ -16,6 +16,7 @@ from understudy.actors._errors import ActorDeadError, BlockingAsk, MailboxFull, 
 from understudy.actors._events import DeadLetter
 from understudy.actors._future import Future, _finish
 from understudy.actors._lifecycle import LivingCell
+from understudy.actors._loop_ask import ask_here
 from understudy.actors._mailbox import MailboxStatistics
 from understudy.actors._proxy import ActorProxy
 from understudy.actors._running import stamp_of
@@ -509,9 +510,18 @@ class ActorRef(LivingCell, Generic[A]):
         runtime = self._us_rt
         if timeout is None:
             timeout = runtime.ask_timeout
-        deadline = runtime.deadline(timeout)
-        future: Future[Any] = Future()
+        future: Future[Any] = _new_future(Future)
         future._us_callee = self
+        if timeout is None and self._us_idle and self._us_gate is None:
+            strand = local.strand
+            if (
+                strand is not None
+                and strand.loop is not None
+                and strand.loop is _running_loop()
+                and ask_here(self, strand, message, future)
+            ):
+                return future
+        deadline = runtime.deadline(timeout)
         item = self._us_seal(message, future, deadline)
         if self._us_gate is not None:
             try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio import tasks
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,21 +21,37 @@ if TYPE_CHECKING:
 
     from understudy.actors._strand import Strand
 
-__all__ = ["Turn"]
+__all__ = ["Turn", "swap_task"]
 
-_NONE: Any = None
+
+class _Probe:
+    def references(self) -> int:
+        return getrefcount(self)
+
+
+def _unshared() -> int:
+    probe = _Probe()
+    return probe.references()
+
+
+_UNSHARED = _unshared()
+"""What a method counts of its own object when only one local variable of its caller holds it:
+this differs between versions of the interpreter."""
 
 
 if hasattr(tasks, "_swap_current_task"):
     # From Python 3.12 on.
-    _swap: Callable[[Any, Any], Any]  # pyright: ignore[reportRedeclaration]
-    _swap = tasks._swap_current_task  # pyright: ignore[reportAttributeAccessIssue]
+    swap_task: Callable[[Any, Any], Any]  # pyright: ignore[reportRedeclaration]
+    swap_task = tasks._swap_current_task  # pyright: ignore[reportAttributeAccessIssue]
 else:
     _current: dict[Any, Any] = tasks._current_tasks  # type: ignore[attr-defined]
 
-    def _swap(loop: Any, task: Any) -> Any:
-        before = _current.pop(loop, None)
-        if task is not None:
+    def swap_task(loop: Any, task: Any) -> Any:
+        """Make `task` the current one of the loop; returns the one before, None if none was."""
+        before = _current.get(loop)
+        if task is None:
+            _current.pop(loop, None)
+        else:
             _current[loop] = task
         return before
 
@@ -48,13 +65,28 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
     does.
     """
 
+    # Defaults on the class, so that making one stores only what differs.
+    value: Any = None
+    error: BaseException | None = None
+    over = False
+    stepping = False
+    eager = False
+    inside = False
+    steps = 0
+    waits: list[Any] | None = None
+    timer: Any = None
+    expired = False
+    registered = False
+    _fut_waiter: Any = None
+    _must_cancel = False
+    _cancels = 0
     quiet_until = 0.0
 
     def __init__(
         self,
         cell: Any,
         lock: Any,
-        coroutine: Coroutine[Any, Any, Any],
+        coroutine: Coroutine[Any, Any, Any] | None,
         envelope: Any,
         strand: Strand,
         context: Context,
@@ -62,61 +94,67 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
     ) -> None:
         super().__init__(loop=strand.loop)
         self.cell: Any = cell
-        self.current = cell
         self.lock = lock
         self.envelope = envelope
         self.number = strand.number
         self.strand = strand
         self.context = context
         self.then = then
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.over = False
-        self.stepping = False
-        self.eager = False
-        self.inside = False
-        self.steps = 0
-        self.waits: list[Any] = []
-        self.timer: Any = None
-        self.expired = False
-        self.registered = False
-        self._coroutine = coroutine
-        self._fut_waiter: Any = None
-        self._must_cancel = False
-        self._cancels = 0
+        self.coroutine: Any = coroutine
 
     def reuse(
         self,
         cell: Any,
         lock: Any,
-        coroutine: Coroutine[Any, Any, Any],
+        coroutine: Coroutine[Any, Any, Any] | None,
         envelope: Any,
         context: Context,
         then: Callable[[Any, Any, Any, Turn], None],
     ) -> None:
         """Serve another call: the last one ended in its first step, and is forgotten."""
-        self.cell = self.current = cell
+        self.cell = cell
         self.lock = lock
         self.envelope = envelope
         self.number = self.strand.number
         self.context = context
         self.then = then
         self.over = False
-        self._coroutine = coroutine
+        self.coroutine = coroutine
 
-    def forget(self) -> None:
-        """Drop what the last call has left."""
-        self.cell = self.current = self.envelope = self.value = self.error = None
-        self._coroutine = _NONE
-        self._must_cancel = False
-        self._cancels = 0
-        self.steps = 0
+    def recycle(self) -> None:
+        """Keep it for another call, if it ended in its first step and nobody else holds it."""
+        if getrefcount(self) != _UNSHARED:  # somebody has kept the loop's current task
+            return
+        self.cell = self.envelope = self.value = self.error = self.coroutine = None
+        if self.steps or self._cancels or self._must_cancel:
+            self.steps = self._cancels = 0
+            self._must_cancel = False
+        self.strand.spare_turn = self
+
+    def publish(self) -> None:
+        """It has suspended: from now on its actor waits for it, and others may see it."""
+        cell = self.cell
+        cell._us_extra.turns.append(self)
+        self.arm()
+        cell._us_rt.turns.add(self)
+        cell._us_odd = True
+
+    def arm(self) -> None:
+        """Let the caller's cancel and the message's deadline reach the handler."""
+        envelope = self.envelope
+        if type(envelope) is not tuple:
+            return
+        reply, deadline = envelope[1], envelope[6]
+        if reply is not None:
+            reply._us_on_cancel = self.cancel_soon
+        if deadline is not None:
+            self.timer = self.cell._us_rt.clock.call_at(deadline, self.expire)
 
     # --- what asyncio and its libraries expect of a current task -----------------------------
 
-    def get_coro(self) -> Coroutine[Any, Any, Any]:
+    def get_coro(self) -> Any:
         """The coroutine."""
-        return self._coroutine
+        return self.coroutine
 
     def get_context(self) -> Context:
         """The context its steps run in."""
@@ -182,18 +220,25 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
     # --- as a link in a chain of waiting actors ----------------------------------------------
 
     @property
+    def current(self) -> Any:
+        """The actor whose handler it is."""
+        return self.cell
+
+    @property
     def waiting(self) -> Any:
         """The actor whose answer is awaited; the last one where there are several."""
         return self.waits[-1] if self.waits else None
 
     def add_wait(self, callee: Any) -> None:
         """It now awaits an answer of `callee`."""
+        if self.waits is None:
+            self.waits = []
         self.waits.append(callee)
 
     def discard_wait(self, callee: Any) -> None:
         """It does not any more."""
         with contextlib.suppress(ValueError):
-            self.waits.remove(callee)
+            (self.waits or []).remove(callee)
 
     def stack(self) -> Iterator[Any]:
         """The actors at work here: one."""
@@ -216,13 +261,13 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
         self._fut_waiter = None
         strand = self.strand
         loop = strand.loop
-        coroutine = self._coroutine
+        coroutine = self.coroutine
         before = (strand.current, strand.envelope, strand.room, strand.turn)
         strand.turn = self
         strand.current = self.cell
         strand.envelope = self.envelope
         strand.room = 0
-        task = _swap(loop, self)
+        task = swap_task(loop, self)
         self.stepping = True
         self.steps += 1
         run: Any = coroutine.send if error is None else coroutine.throw
@@ -237,15 +282,16 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
             self._end(None, raised)
         else:
             self._leave(task, before)
-            self._await(result)
+            self.suspend_on(result)
 
     def _leave(self, task: Any, before: tuple[Any, Any, Any, Any]) -> None:
         self.stepping = False
         strand = self.strand
-        _swap(strand.loop, task)
+        swap_task(strand.loop, task)
         strand.current, strand.envelope, strand.room, strand.turn = before
 
-    def _await(self, result: Any) -> None:
+    def suspend_on(self, result: Any) -> None:
+        """Go on once what the handler has yielded is done."""
         loop = self.strand.loop
         assert loop is not None
         if not self.registered:
@@ -288,6 +334,9 @@ class Turn(asyncio.Future):  # type: ignore[type-arg]  # generic in stubs only
             tasks._unregister_task(self)  # type: ignore[arg-type]  # asked for by duck
         if self.eager:
             return
+        envelope = self.envelope
+        if type(envelope) is tuple and envelope[1] is not None:
+            envelope[1]._us_on_cancel = None  # or they would keep each other alive
         self.cell._us_rt.turns.discard(self)
         if not self.done():
             super().set_result(None)
