@@ -6,9 +6,9 @@ there is one, until its holder blocks:
 
 - a future about to block its worker gives the slot away at once (`lend`);
 - a monitor, asleep while nothing runs, takes the slot of a worker that stands still while others
-  wait, and doubles the slots while work waits and no handler computes, so that handlers which
-  block in short pieces do not queue up behind each other. When the CPU is busy again it goes back
-  to one.
+  wait, and multiplies the slots while work waits and no handler computes, so that handlers which
+  block in short pieces do not queue up behind each other. Slots nobody uses are given up again;
+  when the CPU is busy there is one.
 
 A handler computes if its thread ran, or was ready to run and was not let (the operating system
 keeps account), for half of the time. On a loaded machine a computing handler gets a small share of
@@ -42,7 +42,20 @@ logger = logging.getLogger("understudy")
 TICK = 0.010
 """Seconds between two looks of the monitor."""
 QUICK_TICK = 0.001
-"""The same while work waits and the CPU idles: sixty blocked handlers are six doublings."""
+"""The same when it was called, and while work waits for handlers that block."""
+CALL_AT = 4
+"""So many actors waiting for a slot call the monitor; one or two are a conversation."""
+NEAREST_APART, LONGEST_APART = 2 * QUICK_TICK, 0.160
+"""Seconds between two calls for the monitor: more and more while it finds nothing blocked."""
+BACK_OFF = 2
+"""By how much the monitor waits longer after each look at which nothing was blocked."""
+GROWTH = 16
+"""By how much the slots are multiplied: a hundred blocked handlers are two looks."""
+PROMPT_SECONDS = 0.002
+"""A monitor that comes late by less had no need to take the GIL from anybody: what stands still
+then is blocked, and not waiting for the GIL."""
+BUSY_SHARE = 0.9
+"""Above this share of one CPU, used by the process, the CPU is busy."""
 IDLE_SHARE = 0.6
 """Below this share of one CPU, used by the process, the CPU may be idle."""
 STILL_SECONDS = 2 * TICK
@@ -52,6 +65,8 @@ LONG_SECONDS = 5 * TICK
 """A handler that computes for so long gives the others a chance, by one thread more."""
 EXTRA = 4
 """How many such threads there may be."""
+FEW = 8
+"""If of so many handlers that stand still one computes, that is no reason to wait."""
 MANY = 64
 """With more workers than this their accounts are not read: so many are blocked."""
 QUIET_TICKS = 5
@@ -68,9 +83,11 @@ class Worker(Strand):
         "gone",
         "native_id",
         "number",
+        "on_cell",
         "ran",
         "same_for",
         "seen",
+        "since",
         "slot",
         "wake",
     )
@@ -86,9 +103,11 @@ class Worker(Strand):
         self.wake.acquire()  # locked means parked; releasing it wakes the worker
         self.seen: Any = None
         self.native_id = threading.get_native_id()
-        self.ran: float | None = None
+        self.ran: float | None = 0.0
         self.same_for = 0.0
+        self.on_cell = 0.0
         self.computes = False
+        self.since = time.monotonic()
 
 
 class Pool:
@@ -115,6 +134,8 @@ class Pool:
         self._closed = False
         self._monitor_awake = False
         self._monitor_gate: Any = None
+        self._monitor_ident: int | None = None
+        self._dozing = False
         self.starved_since: float | None = None
         self.submit = self._submit  # one bound method for all cells
 
@@ -123,6 +144,8 @@ class Pool:
         self.ready.append(cell)
         if self.free > 0:
             self._hand_out()
+        elif self._dozing and len(self.ready) >= CALL_AT:
+            self._call_monitor()
 
     def _hand_out(self) -> None:
         """Give a free slot to a worker."""
@@ -130,7 +153,7 @@ class Pool:
             raise Forked(self.runtime.name)
         new = False
         with self._lock:
-            if self.free <= 0 or not self.ready:
+            if self.free <= 0 or len(self.ready) <= self._count:  # so many threads are coming up
                 return
             if self._parked:
                 worker: Worker | None = self._parked.pop()
@@ -152,7 +175,14 @@ class Pool:
 
     def _start_worker(self) -> None:
         try:
-            self.runtime.spawn_thread(self._work, f"{self.runtime.name}-{self.name}")
+            # Only the monitor does not wait: until a new thread runs, CPython counts it under the
+            # ident of the one that made it, and an exception thrown at that one would hit it.
+            # Nobody throws any at the monitor.
+            self.runtime.spawn_thread(
+                self._work,
+                f"{self.runtime.name}-{self.name}",
+                wait=threading.get_ident() != self._monitor_ident,
+            )
         except RuntimeError:  # no more threads, or the interpreter is ending
             with self._lock:
                 self._count -= 1
@@ -162,7 +192,13 @@ class Pool:
     # --- a worker's life ---------------------------------------------------------------------
 
     def _work(self) -> None:
-        worker = Worker(self, self._count)
+        try:
+            worker = Worker(self, self._count)
+        except BaseException:
+            with self._lock:
+                self._count -= 1
+                self.free += 1
+            raise
         local.strand = worker
         with self._lock:
             self._count -= 1
@@ -275,24 +311,65 @@ class Pool:
         else:
             gate.release()
 
+    def _call_monitor(self) -> None:
+        """Work has come that nobody takes up: the monitor is to look at once."""
+        with self._lock:
+            if not self._dozing:
+                return
+            self._dozing = False
+        self._monitor_gate.release()
+
+    def _doze(self, seconds: float) -> bool:
+        """Wait; True if somebody called."""
+        gate = self._monitor_gate
+        self._dozing = True
+        if len(self.ready) < CALL_AT and gate.acquire(timeout=seconds):
+            return True
+        with self._lock:
+            called, self._dozing = not self._dozing, False
+        if called:
+            gate.acquire()  # it was released just now, or is about to be
+        return called or len(self.ready) >= CALL_AT
+
     def _monitor(self) -> None:
+        self._monitor_ident = threading.get_ident()
         quiet = 0
         wait = QUICK_TICK * 2
+        called_at = 0.0
+        apart = NEAREST_APART
+        grown = False
         last = time.monotonic()
         cpu = time.process_time()
         while not self._closed:
-            time.sleep(wait)
+            called = False
+            if self.ready:
+                time.sleep(wait)
+            else:
+                undisturbed = min(called_at + apart - last, wait)
+                if undisturbed > 0:
+                    time.sleep(undisturbed)
+                if undisturbed < wait and self._doze(wait - max(undisturbed, 0.0)):
+                    called = True
+                    called_at = time.monotonic()
+                    apart = min(apart * BACK_OFF, LONGEST_APART)
             now = time.monotonic()
             used = time.process_time()
             elapsed = now - last
             share = (used - cpu) / elapsed if elapsed > 0 else 1.0
             late = elapsed > wait * 3 + 0.005
+            prompt = elapsed - wait < PROMPT_SECONDS
             last, cpu = now, used
             waiting = len(self.ready)
+            if called:  # what runs now is seen for the first time
+                quiet = 0
+                wait = QUICK_TICK
+                self._look(elapsed)
+                continue
             if not waiting:
                 self.starved_since = None
                 if self.slots > self.base_slots:
-                    self._set_slots(self.base_slots)
+                    unused = self.slots if share > BUSY_SHARE else max(self.free, 0)
+                    self._set_slots(max(self.base_slots, self.slots - unused))
                 quiet = quiet + 1 if self.free >= self.slots else 0
                 wait = TICK
                 if quiet >= QUIET_TICKS:
@@ -300,22 +377,32 @@ class Pool:
                         return
                     quiet = 0
                     wait = QUICK_TICK * 2
+                    apart = NEAREST_APART
                     last = time.monotonic()
                     cpu = time.process_time()
                 continue
             quiet = 0
             stuck = self._look(elapsed)
-            wait = TICK
+            wait = QUICK_TICK if share < IDLE_SHARE else min(wait * BACK_OFF, TICK)
             if late:  # the host stalled, or the GIL did: what we see is our own lateness
                 continue
             computing = [worker for worker in stuck if worker.computes]
-            holders = sum(1 for worker in stuck if worker.slot)
-            if share < IDLE_SHARE and not computing:
+            holders = sum(1 for worker in stuck if worker.slot and not worker.computes)
+            if (
+                (share < IDLE_SHARE or prompt)
+                and len(computing) * FEW <= len(stuck)
+                and holders * 2 >= self.slots
+            ):
                 wait = QUICK_TICK
-                if self.free <= 0 and holders * 2 >= self.slots:
-                    self._set_slots(min(self.slots * 2, self.max_threads))
-            elif share > 0.9 and self.slots > self.base_slots:
+                apart = NEAREST_APART
+                if self.free <= 0:
+                    more = min(self.slots * GROWTH, self.slots + waiting, self.max_threads)
+                    self._set_slots(more)
+                    grown = True
+            elif share > BUSY_SHARE and self.slots > self.base_slots and not grown:
                 self._set_slots(self.base_slots)
+            else:
+                grown = False
             extra = sum(1 for worker in computing if not worker.slot)
             for worker in stuck:
                 if not worker.slot:
@@ -335,6 +422,7 @@ class Pool:
         """The workers that are in the same handler as at the last look; notes which compute."""
         stuck = []
         workers = tuple(self._workers)
+        now = time.monotonic()
         for worker in workers:
             cell = worker.current
             if cell is None:
@@ -345,14 +433,22 @@ class Pool:
                 worker.same_for += elapsed
                 stuck.append(worker)
             else:
-                if worker.seen is not None and worker.seen[1] == mark[1]:
-                    # The same actor for a whole tick while others wait: let them have a turn.
-                    worker.hurry = True
-                    cell._us_odd = True
+                if worker.seen is None or worker.seen[1] != mark[1]:
+                    worker.on_cell = 0.0
+                else:
+                    worker.on_cell += worker.same_for + elapsed
+                    if worker.on_cell >= TICK:
+                        # For a whole tick while others wait: let them have a turn.
+                        worker.hurry = True
+                        cell._us_odd = True
                 worker.seen = mark
                 worker.same_for = 0.0
                 worker.computes = False
-                worker.ran = _ran(worker.native_id) if len(workers) <= MANY else None
+                if worker.turns == 1 and now - worker.since >= QUICK_TICK:
+                    worker.same_for = now - worker.since  # it has been there since it was made
+                    stuck.append(worker)
+                else:
+                    worker.ran = _ran(worker.native_id) if len(workers) <= MANY else None
         if len(stuck) <= MANY:
             for worker in stuck:
                 ran = _ran(worker.native_id)
