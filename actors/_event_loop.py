@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.actors._doorbell import Doorbell, doorbell
 from understudy.actors._errors import Forked, LoopStuck
+from understudy.actors._exit import Exit
 from understudy.actors._guardian import Failure
 from understudy.actors._strand import Strand, local
 
@@ -129,11 +130,12 @@ class EventLoop:
         from understudy.actors._cell import CLOSED
 
         while self.ready:
-            cell = self.ready.popleft()
+            cell: Any = self.ready.popleft()
             if cell._us_phase == CLOSED:
                 cell._us_drain()
             else:
                 logger.error("%s cannot run: its event loop is closed", cell)
+                cell._us_close(Exit.KILLED)  # so that whoever asks it is told
 
     def leave_stuck(self, strand: Strand) -> bool:
         """A handler blocks the loop's thread for good: go on with a fresh loop.
