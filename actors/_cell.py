@@ -30,14 +30,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pykka
 
 from understudy.actors import _handle
+from understudy.actors._dispatcher import CALL_AT
 from understudy.actors._envelope import seal
 from understudy.actors._strand import cell_var, local, strand_here
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from understudy.actors._class_info import ClassInfo
+    from understudy.actors._dispatcher import Dispatcher
     from understudy.actors._future import Future
     from understudy.actors._runtime import Runtime
     from understudy.actors._strand import Strand
@@ -137,6 +139,7 @@ class Cell(pykka.ActorRef[Any]):
         "_us_gate",
         "_us_guardian",
         "_us_high",
+        "_us_home",
         "_us_idle",
         "_us_incarnation",
         "_us_info",
@@ -151,7 +154,6 @@ class Cell(pykka.ActorRef[Any]):
         "_us_queue",
         "_us_rt",
         "_us_stoppers",
-        "_us_submit",
         "actor_class",
     )
 
@@ -166,6 +168,7 @@ class Cell(pykka.ActorRef[Any]):
     _us_gate: Any
     _us_guardian: Any
     _us_high: int
+    _us_home: Dispatcher
     _us_idle: bool
     _us_incarnation: int
     _us_info: ClassInfo
@@ -180,7 +183,6 @@ class Cell(pykka.ActorRef[Any]):
     _us_rt: Runtime
     _us_inlined: bool
     _us_stoppers: list[Future[bool]] | None
-    _us_submit: Callable[[Cell], None]
 
     def __init__(self, *facts: Any) -> None:
         self._us_furnish(*facts)
@@ -209,6 +211,7 @@ class Cell(pykka.ActorRef[Any]):
         self._us_gate = None
         self._us_guardian = guardian
         self._us_high = 0
+        self._us_home = dispatcher
         self._us_idle = False
         self._us_incarnation = 0
         self._us_info = info
@@ -223,7 +226,6 @@ class Cell(pykka.ActorRef[Any]):
         self._us_rt = runtime
         self._us_inlined = False
         self._us_stoppers = None
-        self._us_submit = dispatcher.submit
 
     def _us_more(self) -> Extra:
         extra = self._us_extra
@@ -270,7 +272,11 @@ class Cell(pykka.ActorRef[Any]):
         self._us_queue.append(message)
         if self._us_idle:
             self._us_idle = False
-            self._us_submit(self)
+            home = self._us_home
+            ready = home.ready
+            ready.append(self)
+            if home.free > 0 or (home.dozing and len(ready) >= CALL_AT):
+                home.look_after()
 
     def _us_put(self, item: Any) -> None:
         """Append an item to the user lane as it is, past capacity and policy."""
@@ -281,7 +287,7 @@ class Cell(pykka.ActorRef[Any]):
             self._us_queue.append(item)
         if self._us_idle:
             self._us_idle = False
-            self._us_submit(self)
+            self._us_home.submit(self)
 
     def _us_seal(self, message: Any, reply: Any, deadline: float | None) -> Any:
         """Envelope a message, from wherever this is called."""
@@ -330,15 +336,15 @@ class Cell(pykka.ActorRef[Any]):
         owner = self._us_owner
         if owner is None or owner is not local.strand:
             self._us_idle = False
-            self._us_submit(self)
+            self._us_home.submit(self)
 
     # --- running -----------------------------------------------------------------------------
 
     def _us_run(self, strand: Strand, until: Future[Any] | None = None) -> None:
         """Claim the actor and serve its mailbox on this strand, or return at once.
 
-        The loop for actors of the plain kind stands here in full, since every message goes
-        through it; other kinds are served by `_us_serve_all`.
+        This serves actors of any kind on any strand; the workers of a pool have a loop of their
+        own for plain ones (`_work`).
 
         Args:
             strand: the one of this thread.
@@ -364,71 +370,7 @@ class Cell(pykka.ActorRef[Any]):
             strand.current = self
             if strand.runtime is not self._us_rt:
                 strand.adopt(self._us_rt)
-            if not self._us_fast:
-                verdict = self._us_serve_all(strand, lock, until)
-            else:
-                queue = self._us_queue
-                left = THROUGHPUT
-                receive: Any = None
-                while True:
-                    if self._us_odd:
-                        verdict = self._us_attend(strand, lock)
-                        if verdict:
-                            break
-                        if not self._us_fast:
-                            verdict = YIELD
-                            break
-                        receive = None
-                    if receive is None:
-                        receive = self._us_actor.on_receive
-                    count = len(queue)
-                    if count > NEAR:
-                        verdict = self._us_serve_batch(strand, lock, receive, until)
-                        if verdict:
-                            break
-                        continue
-                    if not count:
-                        verdict = IDLE
-                        break
-                    message = queue.pop(0)
-                    strand.envelope = message
-                    strand.turns = strand.number = strand.turns + 1
-                    try:
-                        if type(message) is not tuple:
-                            result = receive(message)
-                            if result is not None and result.__class__ is CoroutineType:
-                                _handle.drive(self, strand, lock, result, message)
-                        elif message[0].__class__ in SPECIAL:
-                            _handle.open_envelope(self, strand, lock, message, receive)
-                        elif message[1] is None:
-                            result = receive(message[0])
-                            if result is not None and result.__class__ is CoroutineType:
-                                _handle.drive(self, strand, lock, result, message)
-                        elif message[1]._us_done is None:  # else whoever asked gave up
-                            if message[6] is not None:
-                                strand.room = 0
-                            result = receive(message[0])
-                            strand.room = room
-                            if (
-                                result.__class__ in PLAIN
-                                and self._us_extra is None
-                                and self._us_lock is lock
-                            ):
-                                message[1]._us_resolve(result)
-                            else:
-                                _handle.finish(self, strand, lock, result, message[1], message)
-                    except BaseException as error:
-                        strand.room = room
-                        _handle.raised(self, strand, lock, error, message)
-                    if self._us_lock is not lock:
-                        break
-                    if until is not None and until._us_done is not None:
-                        verdict = YIELD if queue else IDLE
-                        break
-                    left -= 1
-                    if not left:
-                        verdict = YIELD
-                        break
+            verdict = self._us_serve_all(strand, lock, until)
             strand.current = below
             strand.envelope = envelope
             strand.number = number
@@ -440,26 +382,29 @@ class Cell(pykka.ActorRef[Any]):
                     self._us_owner = None
                     if self._us_queue or (self._us_odd and self._us_phase != CLOSED):
                         self._us_idle = False
-                        self._us_submit(self)
+                        self._us_home.submit(self)
                 else:
                     self._us_let_go(strand, lock, verdict)
             else:
                 self._us_lost(strand)
         except BaseException:
-            # Ctrl-C, maybe between two lines of our own. Whatever had been reached: let go of the
-            # claim, and have somebody look once more.
+            # Ctrl-C, maybe between two lines of our own.
             strand.current = below
             strand.envelope = envelope
             strand.number = number
             strand.room = room
-            if self._us_owner is strand:
-                if self._us_lock is lock and self._us_batch is not None:
-                    batch, self._us_batch = self._us_batch, None
-                    self._us_queue[0:0] = list(batch)
-                self._us_let_go(strand, lock, YIELD)
-            else:
-                self._us_submit(self)
+            self._us_repair(strand, lock)
             raise
+
+    def _us_repair(self, strand: Strand, lock: Any) -> None:
+        """An exception came between two lines of our own: let go, have somebody look once more."""
+        if self._us_owner is not strand:
+            self._us_home.submit(self)
+            return
+        if self._us_lock is lock and self._us_batch is not None:
+            batch, self._us_batch = self._us_batch, None
+            self._us_queue[0:0] = list(batch)
+        self._us_let_go(strand, lock, YIELD)
 
     def _us_let_go(self, strand: Strand, lock: Any, verdict: int) -> None:
         if self._us_lock is not lock:
@@ -468,26 +413,18 @@ class Cell(pykka.ActorRef[Any]):
         self._us_below = None
         self._us_owner = None
         if verdict == YIELD or self._us_control or self._us_phase == CLOSED:
-            self._us_submit(self)
+            self._us_home.submit(self)
 
     def _us_lost(self, strand: Strand) -> None:
         """This strand was fenced; or the cell was, just before it claimed it."""
         if self._us_owner is strand:
             self._us_owner = None
-            self._us_submit(self)
+            self._us_home.submit(self)
         self._us_rt.came_back(strand)
 
-    def _us_serve_batch(
-        self, strand: Strand, lock: Any, receive: Any, until: Future[Any] | None
-    ) -> int:
+    def _us_serve_batch(self, strand: Strand, lock: Any, receive: Any) -> int:
         """Serve a long mailbox: a batch at a time is cut off, and what is left of it put back."""
-        queue = self._us_queue
-        count = len(queue)
-        self._us_high = max(self._us_high, count)
-        count = min(count, BATCH)
-        batch = iter(queue[:count])
-        del queue[:count]
-        self._us_batch = batch
+        batch = self._us_cut(BATCH)
         for message in batch:
             strand.envelope = message
             strand.turns = strand.number = strand.turns + 1
@@ -515,20 +452,33 @@ class Cell(pykka.ActorRef[Any]):
                     _handle.open_envelope(self, strand, lock, message, receive)
             except BaseException as error:
                 _handle.raised(self, strand, lock, error, message)
-            if self._us_odd or self._us_lock is not lock or until is not None:
+            if self._us_odd or self._us_lock is not lock:
                 break
         if self._us_lock is not lock:
             return YIELD
+        self._us_put_rest(batch)
+        return GO
+
+    def _us_cut(self, most: int) -> Iterator[Any]:
+        """Cut a batch off a long mailbox: to take messages off one by one would move all others."""
+        queue = self._us_queue
+        count = len(queue)
+        self._us_high = max(self._us_high, count)
+        count = min(count, most)
+        self._us_batch = batch = iter(queue[:count])
+        del queue[:count]
+        return batch
+
+    def _us_put_rest(self, batch: Iterator[Any]) -> None:
+        """Put back what is left of a batch."""
         self._us_batch = None
         rest = list(batch)
         if rest:
-            queue[0:0] = rest
-        if until is not None and until._us_done is not None:
-            return YIELD
-        return GO
+            self._us_queue[0:0] = rest
 
     def _us_serve_all(self, strand: Strand, lock: Any, until: Future[Any] | None) -> int:
-        """Serve any kind of actor, message by message."""
+        """Serve any kind of actor, looking at each message as if it were the first."""
+        queue = self._us_queue
         left = THROUGHPUT
         while True:
             if self._us_odd:
@@ -537,38 +487,54 @@ class Cell(pykka.ActorRef[Any]):
                     return verdict
             extra = self._us_extra
             mailbox = extra.mailbox if extra is not None else None
+            batch = None
+            count = len(queue)
+            items: Iterable[Any]
             if mailbox is not None:
-                message = mailbox.take(self._us_queue)
+                message = mailbox.take(queue)
                 if message is mailbox:
                     return IDLE
+                items = (message,)
+            elif not count:
+                return IDLE
+            elif count > NEAR:
+                items = batch = self._us_cut(left)
             else:
-                count = len(self._us_queue)
-                if not count:
-                    return IDLE
                 self._us_high = max(self._us_high, count)
-                message = self._us_queue.pop(0)
-            strand.envelope = message
-            strand.turns = strand.number = strand.turns + 1
-            context = extra.context if extra is not None else None
-            try:
-                if context is None:
-                    _handle.handle(self, strand, lock, message)
-                else:
-                    assert extra is not None
-                    extra.entered = context
-                    try:
-                        context.run(_handle.handle, self, strand, lock, message)
-                    finally:
-                        extra.entered = None
-            except BaseException as error:
-                _handle.raised(self, strand, lock, error, message)
+                items = (queue.pop(0),)
+            for message in items:
+                self._us_serve_one(strand, lock, message)
+                left -= 1
+                if self._us_odd or self._us_lock is not lock:
+                    break
+                if until is not None and until._us_done is not None:
+                    break
             if self._us_lock is not lock:
                 return YIELD
+            if batch is not None:
+                self._us_put_rest(batch)
             if until is not None and until._us_done is not None and not self._us_odd:
-                return YIELD if self._us_queue else IDLE
-            left -= 1
+                return YIELD if queue else IDLE
             if not left:
                 return YIELD
+
+    def _us_serve_one(self, strand: Strand, lock: Any, message: Any) -> None:
+        strand.envelope = message
+        strand.turns = strand.number = strand.turns + 1
+        extra = self._us_extra
+        context = extra.context if extra is not None else None
+        try:
+            if context is None:
+                _handle.handle(self, strand, lock, message)
+            else:
+                assert extra is not None
+                extra.entered = context
+                try:
+                    context.run(_handle.handle, self, strand, lock, message)
+                finally:
+                    extra.entered = None
+        except BaseException as error:
+            _handle.raised(self, strand, lock, error, message)
 
     def _us_attend(self, strand: Strand, lock: Any) -> int:
         """Look after what is not the plain next message. The claim is held."""
@@ -640,12 +606,7 @@ class Cell(pykka.ActorRef[Any]):
 
     def _us_inline_allowed(self) -> bool:
         info = self._us_info
-        return (
-            info.inline is not False
-            and self._us_rt.inline
-            and getattr(self._us_submit, "__self__", None) is not None
-            and self._us_submit.__self__.inline  # type: ignore[attr-defined]
-        )
+        return info.inline is not False and self._us_rt.inline and self._us_home.inline
 
     def _us_keep_context(self, context: Context) -> None:
         """Make `context`, which this actor's code has filled, the actor's own."""
@@ -699,5 +660,4 @@ class Cell(pykka.ActorRef[Any]):
 
     def _us_on_loop(self, loop: Any) -> bool:
         """Whether this actor needs the event loop `loop` to run."""
-        owner = getattr(self._us_submit, "__self__", None)
-        return getattr(owner, "loop", None) is loop
+        return self._us_home.loop is loop

@@ -7,9 +7,9 @@ import contextlib
 import functools
 import logging
 import threading
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from understudy.actors._dispatcher import Dispatcher
 from understudy.actors._doorbell import Doorbell, doorbell
 from understudy.actors._errors import Forked, LoopStuck
 from understudy.actors._exit import Exit
@@ -19,7 +19,6 @@ from understudy.actors._strand import Strand, local
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from understudy.actors._cell import Cell
     from understudy.actors._runtime import Runtime
 
 __all__ = ["EventLoop"]
@@ -30,30 +29,24 @@ PER_ROUND = 64
 """Actors served in one round of the loop, before its other callbacks get a turn."""
 
 
-class EventLoop:
+class EventLoop(Dispatcher):
     """Runs actors on an event loop.
 
     By default the loop has a thread of its own, started with the first actor. Given a running
     loop, it runs them there: on the loop of an ASGI application, of a notebook.
     """
 
-    inline = False
-    fast = False
-
     def __init__(
         self, runtime: Runtime, name: str, loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
-        self.runtime = runtime
-        self.name = name
-        self.loop: Any = loop
-        self.ready: deque[Cell] = deque()
+        super().__init__(runtime, name)
+        self.loop = loop
         self._own = loop is None
         self._scheduled = False
         self._lock = threading.Lock()
         self._up = threading.Event()
         self._strand: Strand | None = None
         self._bell: Doorbell | None = None
-        self.submit = self._submit
         if loop is not None:
             self._attach()
 
@@ -105,9 +98,8 @@ class EventLoop:
             if strand is not None:
                 self.runtime.retire(strand)
 
-    def _submit(self, cell: Cell) -> None:
-        """Have the loop run `cell`; any thread."""
-        self.ready.append(cell)
+    def look_after(self) -> None:
+        """Have the loop run what is ready; any thread."""
         if not self._scheduled:
             self._schedule()
 

@@ -127,9 +127,9 @@ class LivingCell(Cell):
         self._us_lock = object()
         self._us_owner = None
         self._us_idle = False
-        replace = getattr(self._us_submit.__self__, "replace", None)  # type: ignore[attr-defined]
+        replace = getattr(self._us_home, "replace", None)
         if replace is not None:
-            self._us_submit = replace().submit
+            self._us_home = replace()
         batch = self._us_batch
         if batch is not None:
             self._us_batch = None
@@ -204,7 +204,7 @@ class LivingCell(Cell):
         self._us_guardian.child_closed(self, reason)
         for future in stoppers:
             future._us_resolve(True)
-        finish = getattr(self._us_submit.__self__, "finish", None)  # type: ignore[attr-defined]
+        finish = getattr(self._us_home, "finish", None)
         if finish is not None:
             finish()
         if self._us_queue or (extra is not None and extra.stash):
@@ -218,11 +218,11 @@ class LivingCell(Cell):
                         self._us_idle = True
                         self._us_owner = None
                     if self._us_queue:
-                        self._us_submit(self)
+                        self._us_home.submit(self)
         else:
             self._us_idle = True
             if self._us_queue:
-                self._us_submit(self)
+                self._us_home.submit(self)
 
     def _us_close_idle(self, reason: Exit) -> bool:
         """Close at once an actor that does nothing and has nothing to clean up.
@@ -252,7 +252,7 @@ class LivingCell(Cell):
             self._us_close(reason)
         self._us_owner = None
         if self._us_queue or self._us_control:
-            self._us_submit(self)
+            self._us_home.submit(self)
         return done
 
     # --- carried out by the owner ------------------------------------------------------------
@@ -547,7 +547,7 @@ class LivingCell(Cell):
             self._us_run(turn.strand)
         else:
             self._us_idle = False
-            self._us_submit(self)
+            self._us_home.submit(self)
 
     def _us_do_turn_over(self, strand: Strand, lock: Any, turn: Turn) -> None:
         extra = self._us_more()

@@ -47,7 +47,7 @@ def ask_here(cell: Any, strand: Strand, message: Any, future: Future[Any]) -> bo
         or not cell._us_info.straight
         or not runtime.plain
         or message.__class__ in SPECIAL
-        or getattr(getattr(cell._us_submit, "__self__", None), "loop", None) is not strand.loop
+        or cell._us_home.loop is not strand.loop
     ):
         return False
     below = strand.current
@@ -83,9 +83,9 @@ def ask_here(cell: Any, strand: Strand, message: Any, future: Future[Any]) -> bo
             cell._us_below_envelope = outer
         strand.current = cell
         strand.envelope = item
-        strand.turns = strand.number = strand.turns + 1
         if strand.runtime is not runtime:
             strand.adopt(runtime)
+        strand.turns = strand.number = strand.turns + 1
         turn = strand.spare_turn
         if turn is None:
             turn = Turn(cell, lock, None, item, strand, context, message_over)

@@ -6,48 +6,42 @@ import threading
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from understudy.actors._dispatcher import Dispatcher
 from understudy.actors._errors import Forked
 from understudy.actors._strand import Strand, Unwind, local
 
 if TYPE_CHECKING:
-    from understudy.actors._cell import Cell
     from understudy.actors._runtime import Runtime
 
 __all__ = ["OwnThread", "ThreadPerActor"]
 
 
-class OwnThread:
+class OwnThread(Dispatcher):
     """The thread of one actor: started with its first message, ended when the actor is closed."""
 
-    inline = False
-    fast = True
-    loop = None
-
     def __init__(self, family: ThreadPerActor, name: str, *, daemon: bool) -> None:
+        super().__init__(family.runtime, family.name)
         self._family = family
-        self._runtime = family.runtime
         self._thread_name = name
         self._daemon = daemon
         self._wake = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._started = False
-        self._cell: Any = None
         self.strand: Strand | None = None
-        self.submit = self._submit
 
-    def _submit(self, cell: Cell) -> None:
-        if self._runtime.forked:
-            raise Forked(self._runtime.name)
-        self._cell = cell
+    def look_after(self) -> None:
+        """Wake the thread; start it if it is the first time."""
+        if self.runtime.forked:
+            raise Forked(self.runtime.name)
         if not self._started:
             with self._lock:
                 start, self._started = not self._started, True
             if start:
-                self._runtime.spawn_thread(self._work, self._thread_name, daemon=self._daemon)
+                self.runtime.spawn_thread(self._work, self._thread_name, daemon=self._daemon)
         self._wake.release()
 
     def _work(self) -> None:
-        strand = self.strand = Strand(self._runtime)
+        strand = self.strand = Strand(self.runtime)
         strand.own = True
         strand.context = Context()
         local.strand = strand
@@ -59,14 +53,16 @@ class OwnThread:
         finally:
             self._family.discard(self)
             local.strand = None
-            self._runtime.retire(strand)
+            self.runtime.retire(strand)
 
     def _serve(self, strand: Strand) -> None:
         from understudy.actors._cell import CLOSED
 
+        cell: Any = None
         while True:
             self._wake.acquire()
-            cell = self._cell
+            if self.ready:
+                cell = self.ready.popleft()
             owner_lock = cell._us_lock
             cell._us_run(strand)
             if cell._us_phase == CLOSED and not cell._us_queue:

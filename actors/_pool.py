@@ -24,15 +24,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from understudy.actors._dispatcher import CALL_AT, Dispatcher
 from understudy.actors._errors import Forked
 from understudy.actors._strand import LOOKS, Strand, Unwind, local, yield_cpu
+from understudy.actors._work import serve_ready
 
 if TYPE_CHECKING:
-    from understudy.actors._cell import Cell
     from understudy.actors._runtime import Runtime
 
 __all__ = ["Pool", "Worker"]
@@ -43,8 +43,6 @@ TICK = 0.010
 """Seconds between two looks of the monitor."""
 QUICK_TICK = 0.001
 """The same when it was called, and while work waits for handlers that block."""
-CALL_AT = 4
-"""So many actors waiting for a slot call the monitor; one or two are a conversation."""
 NEAREST_APART, LONGEST_APART = 2 * QUICK_TICK, 0.160
 """Seconds between two calls for the monitor: more and more while it finds nothing blocked."""
 BACK_OFF = 2
@@ -110,21 +108,18 @@ class Worker(Strand):
         self.since = time.monotonic()
 
 
-class Pool:
+class Pool(Dispatcher):
     """A dispatcher that runs actors on a few threads."""
 
     inline = True
     fast = True
-    loop = None
 
     def __init__(
         self, runtime: Runtime, name: str, *, threads: int = 1, max_threads: int = 1024
     ) -> None:
-        self.runtime = runtime
-        self.name = name
+        super().__init__(runtime, name)
         self.base_slots = threads
         self.max_threads = max_threads
-        self.ready: deque[Cell] = deque()
         self.free = threads
         self.slots = threads
         self._lock = threading.Lock()
@@ -135,16 +130,13 @@ class Pool:
         self._monitor_awake = False
         self._monitor_gate: Any = None
         self._monitor_ident: int | None = None
-        self._dozing = False
         self.starved_since: float | None = None
-        self.submit = self._submit  # one bound method for all cells
 
-    def _submit(self, cell: Cell) -> None:
-        """Have a worker run `cell`. Cheap while a worker is at work; any thread."""
-        self.ready.append(cell)
+    def look_after(self) -> None:
+        """Give a free slot to a worker; if there is none, have the monitor look at once."""
         if self.free > 0:
             self._hand_out()
-        elif self._dozing and len(self.ready) >= CALL_AT:
+        elif self.dozing and len(self.ready) >= CALL_AT:
             self._call_monitor()
 
     def _hand_out(self) -> None:
@@ -220,29 +212,20 @@ class Pool:
 
     def _serve(self, worker: Worker) -> None:
         ready = self.ready
-        context = worker.context
-        while True:
+        while not serve_ready(self, worker):
             if not worker.slot or self.free < 0:
                 if not self._reclaim(worker):
                     return
                 continue
-            try:
-                cell = ready.popleft()
-            except IndexError:
-                # The next message is often an answer away: let who works on it have the CPU,
-                # before two threads are put to sleep and woken for it.
-                for _ in range(LOOKS):
-                    yield_cpu()
-                    if ready:
-                        break
-                else:
-                    if not self._park(worker):
-                        return
-                continue
-            cell._us_run(worker)
-            if context:
-                cell._us_keep_context(context)
-                return
+            # The next message is often an answer away: let who works on it have the CPU,
+            # before two threads are put to sleep and woken for it.
+            for _ in range(LOOKS):
+                yield_cpu()
+                if ready:
+                    break
+            else:
+                if not self._park(worker):
+                    return
 
     def _park(self, worker: Worker) -> bool:
         """Give the slot back and wait for one. False: the thread has been idle and ends."""
@@ -314,19 +297,19 @@ class Pool:
     def _call_monitor(self) -> None:
         """Work has come that nobody takes up: the monitor is to look at once."""
         with self._lock:
-            if not self._dozing:
+            if not self.dozing:
                 return
-            self._dozing = False
+            self.dozing = False
         self._monitor_gate.release()
 
     def _doze(self, seconds: float) -> bool:
         """Wait; True if somebody called."""
         gate = self._monitor_gate
-        self._dozing = True
+        self.dozing = True
         if len(self.ready) < CALL_AT and gate.acquire(timeout=seconds):
             return True
         with self._lock:
-            called, self._dozing = not self._dozing, False
+            called, self.dozing = not self.dozing, False
         if called:
             gate.acquire()  # it was released just now, or is about to be
         return called or len(self.ready) >= CALL_AT

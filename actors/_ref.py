@@ -195,7 +195,7 @@ class ActorRef(LivingCell, Generic[A]):
             self._us_queue.append(item)
         if self._us_idle:
             self._us_idle = False
-            self._us_submit(self)
+            self._us_home.submit(self)
         return True
 
     def _us_wait_for_room(self, gate: Any, item: Any) -> None:
@@ -325,9 +325,9 @@ class ActorRef(LivingCell, Generic[A]):
                                 strand.envelope = message
                             strand.current = self
                             strand.room = room - 1
-                            strand.turns = strand.number = strand.turns + 1
                             if strand.runtime is not self._us_rt:
                                 strand.adopt(self._us_rt)
+                            strand.turns = strand.number = strand.turns + 1
                             context = strand.spare
                             if context is None:
                                 context = Context()
@@ -369,7 +369,7 @@ class ActorRef(LivingCell, Generic[A]):
     def _us_look_again(self) -> None:
         if self._us_queue or self._us_phase != CLOSED:
             self._us_idle = False
-            self._us_submit(self)
+            self._us_home.submit(self)
 
     def _us_inline_late(self, strand: Strand, lock: Any, result: Any, message: Any) -> Any:
         """The answer of an inline ask is not there yet, or not wanted any more."""
@@ -480,7 +480,7 @@ class ActorRef(LivingCell, Generic[A]):
                 if block and (deadline is None or self._us_info.inline):
                     self._us_serve(future)  # here, before a worker is woken for nothing
                 if future._us_done is None:
-                    self._us_submit(self)
+                    self._us_home.submit(self)
         if not block:
             return future
         if deadline is None:
@@ -538,7 +538,7 @@ class ActorRef(LivingCell, Generic[A]):
                 if strand is not None and loop is strand.loop and self._us_on_loop(loop):
                     self._us_run(strand, future)
                 else:
-                    self._us_submit(self)
+                    self._us_home.submit(self)
         if deadline is not None and future._us_done is None:
             runtime.expire_at(deadline, future, self, timeout)
         return future

@@ -174,5 +174,5 @@ def stamp_of(cell: Any) -> Stamp:
         lease_until=extra.lease_until if extra is not None else None,
         depth=cell._us_depth(),
         stack_depth=depth,
-        dispatcher=getattr(cell._us_submit.__self__, "name", "thread"),
+        dispatcher=cell._us_home.name,
     )

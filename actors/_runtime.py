@@ -384,7 +384,7 @@ class Runtime:
         cell._us_idle = True
         if cell._us_queue or cell._us_control:
             cell._us_idle = False
-            cell._us_submit(cell)
+            cell._us_home.submit(cell)
         return cell  # type: ignore[no-any-return]
 
     def spawn_begin(
@@ -419,14 +419,14 @@ class Runtime:
         cell._us_idle = True
         if cell._us_queue or cell._us_control:
             cell._us_idle = False
-            cell._us_submit(cell)
+            cell._us_home.submit(cell)
 
     def enter(self, cell: Any, started: Future[None] | None) -> None:
         """Run the start hooks of a first incarnation, here if that is allowed."""
         cell._us_control = [("_us_do_enter",), *(cell._us_control or ())]
         cell._us_odd = True
         if started is not None:
-            dispatcher = cell._us_submit.__self__
+            dispatcher = cell._us_home
             strand = local.strand
             if dispatcher.inline:
                 cell._us_serve(started)
@@ -434,7 +434,7 @@ class Runtime:
                 cell._us_run(strand, started)
             if started._us_done is not None:
                 return
-        cell._us_submit(cell)
+        cell._us_home.submit(cell)
 
     def abort(self, cell: Any, error: BaseException) -> None:
         """Close a cell whose first start failed, without telling its guardian."""

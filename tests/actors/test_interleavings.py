@@ -11,7 +11,10 @@ import pytest
 import understudy.actors as us
 from understudy.actors import ActorRef
 from understudy.actors._cell import THROUGHPUT
+from understudy.actors._dispatcher import Dispatcher
+from understudy.actors._pool import Worker
 from understudy.actors._strand import INLINE_DEPTH, local, strand_here
+from understudy.actors._work import serve_ready
 
 WAIT = 10.0
 
@@ -36,17 +39,34 @@ class Log(us.Actor):
         return len(self.seen)
 
 
-class ByHand:
+class ByHand(Dispatcher):
     """A dispatcher whose threads the test plays: it only notes who is submitted, and when."""
 
     inline = True
 
-    def __init__(self) -> None:
-        self.free: list[bool] = []
+    def __init__(self, room: Any, way: str) -> None:
+        super().__init__(room.runtime, "by hand")
+        self.way = way
+        self.noted: list[bool] = []
 
-    def submit(self, cell: Any) -> None:
+    def look_after(self) -> None:
         """Note whether the actor was free to be claimed."""
-        self.free.append(cell._us_owner is None)
+        self.noted.append(self.ready.pop()._us_owner is None)
+
+    def serve(self, ref: ActorRef[Any]) -> None:
+        """Run the actor as a strand of any kind does, or as a worker of a pool."""
+        if self.way == "strand":
+            ref._us_run(strand_here())
+            return
+        local.strand = worker = Worker(self.runtime.dispatchers["pool"], 0)
+        self.ready.append(ref)
+        serve_ready(self, worker)  # type: ignore[arg-type]  # all it needs of a pool
+
+
+@pytest.fixture(params=["strand", "worker"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Which of the two loops serves the actor."""
+    return str(request.param)
 
 
 class Mailbox(list[Any]):
@@ -71,44 +91,43 @@ def on_another_thread(call: Any) -> None:
     assert not thread.is_alive()
 
 
-def take_over(room: Any, ref: ActorRef[Any]) -> ByHand:
+def take_over(room: Any, ref: ActorRef[Any], way: str = "strand") -> ByHand:
     """From here on nobody runs the actor but the test, by `serve`."""
     assert room.runtime.wait_quiet(WAIT) == []
-    hand = ByHand()
-    ref._us_submit = hand.submit
+    ref._us_home = hand = ByHand(room, way)
     return hand
-
-
-def serve(ref: ActorRef[Any]) -> None:
-    ref._us_run(strand_here())
 
 
 def seen_by(ref: ActorRef[Any]) -> Any:
     return ref._us_actor.seen
 
 
-def test_a_message_that_comes_as_the_mailbox_is_found_empty_is_not_left_lying(room: Any) -> None:
+def test_a_message_that_comes_as_the_mailbox_is_found_empty_is_not_left_lying(
+    room: Any, way: str
+) -> None:
     ref = room.spawn(Log)
-    hand = take_over(room, ref)
+    hand = take_over(room, ref, way)
     ref._us_queue = Mailbox(lambda: ref.tell("second"))
     ref.tell("first")
-    hand.free.clear()
-    serve(ref)
+    hand.noted.clear()
+    hand.serve(ref)
     assert seen_by(ref) == ["first"]
-    assert hand.free == [True]  # whoever comes now may claim it, and finds the second one
-    serve(ref)
+    assert hand.noted == [True]  # whoever comes now may claim it, and finds the second one
+    hand.serve(ref)
     assert seen_by(ref) == ["first", "second"]
 
 
-def test_an_order_that_comes_as_the_mailbox_is_found_empty_is_not_left_lying(room: Any) -> None:
+def test_an_order_that_comes_as_the_mailbox_is_found_empty_is_not_left_lying(
+    room: Any, way: str
+) -> None:
     ref = room.spawn(Log)
-    hand = take_over(room, ref)
+    hand = take_over(room, ref, way)
     stopped: list[Any] = []
     ref._us_queue = Mailbox(lambda: stopped.append(ref.stop(block=False, now=True)))
     ref.tell("first")
-    serve(ref)
-    assert hand.free[-1]  # submitted once more after it was let go
-    serve(ref)
+    hand.serve(ref)
+    assert hand.noted[-1]  # submitted once more after it was let go
+    hand.serve(ref)
     assert stopped[0].get(timeout=WAIT) is True
 
 
@@ -147,10 +166,10 @@ def test_an_actor_is_not_closed_as_idle_with_a_message_in_its_mailbox(room: Any)
 
 @pytest.mark.parametrize("capacity", [None, 10])
 def test_an_actor_that_always_has_something_to_do_gives_its_thread_away(
-    room: Any, capacity: int | None
+    room: Any, way: str, capacity: int | None
 ) -> None:
     ref = room.spawn(Log, mailbox=None if capacity is None else us.Mailbox(capacity=capacity))
-    hand = take_over(room, ref)
+    hand = take_over(room, ref, way)
 
     def again(actor: Log) -> None:
         actor.seen.append("turn")
@@ -158,10 +177,10 @@ def test_an_actor_that_always_has_something_to_do_gives_its_thread_away(
             actor.actor_ref.tell(again)
 
     ref.tell(again)
-    hand.free.clear()
-    serve(ref)
+    hand.noted.clear()
+    hand.serve(ref)
     assert len(seen_by(ref)) == THROUGHPUT
-    assert hand.free == [True]
+    assert hand.noted == [True]
 
 
 def test_context_variables_set_while_an_asker_serves_its_future_stay_the_actors(room: Any) -> None:
@@ -295,9 +314,9 @@ def test_ctrl_c_in_a_batch_costs_nothing_but_the_message_it_struck(
     for message in ("before", struck, *range(20)):
         ref.tell(message)
     with pytest.raises(KeyboardInterrupt):
-        serve(ref)
-    assert hand.free[-1]
-    serve(ref)
+        hand.serve(ref)
+    assert hand.noted[-1]
+    hand.serve(ref)
     assert seen_by(ref) == ["before", *range(20)]
 
 
