@@ -80,8 +80,8 @@ class MailboxStatistics:
     `oldest_age` is how many seconds the longest waiting message has waited, None where nothing
     waits. A `Mailbox` with a capacity or a priority measures it. Sends to the default mailbox do
     not read the clock: there the failure detector marks waiting mail at each of its sweeps, and
-    the age may be short by up to a sweep (0.5 s by default), and is None for standalone actors
-    and where the detector is off.
+    the age may be short by up to a sweep (0.5 s by default; ten sweeps behind a coroutine that
+    rests under a long lease), and is None for standalone actors and where the detector is off.
     """
 
     depth: int
