@@ -36,7 +36,7 @@ def serve_ready(pool: Pool, worker: Worker) -> bool:
             cell: Any = ready.popleft()
         except IndexError:
             return False
-        if not cell._us_fast or cell._us_odd or cell._us_owner is not None:
+        if not cell._us_fast or cell._us_odd:
             cell._us_run(worker)
             if context:
                 cell._us_keep_context(context)
@@ -106,6 +106,9 @@ def serve_ready(pool: Pool, worker: Worker) -> bool:
                     worker.room = INLINE_DEPTH
                     _handle.raised(cell, worker, lock, error, message)
                 if cell._us_lock is not lock:
+                    break
+                if not queue and not cell._us_odd:
+                    verdict = IDLE
                     break
                 left -= 1
                 if not left:

