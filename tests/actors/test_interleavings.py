@@ -145,6 +145,22 @@ def test_a_message_that_comes_during_an_inline_ask_is_not_left_lying(room: Any) 
     assert seen_by(ref) == ["second"]
 
 
+def test_an_actor_that_somebody_runs_is_left_alone_by_whoever_comes_for_it_too(
+    room: Any, way: str
+) -> None:
+    ref = room.spawn(Log)
+    hand = take_over(room, ref, way)
+
+    def meanwhile(actor: Log) -> list[Any]:
+        ref.tell("second")
+        on_another_thread(lambda: hand.serve(ref))
+        return list(actor.seen)
+
+    assert ref.ask(meanwhile) == []
+    hand.serve(ref)
+    assert seen_by(ref) == ["second"]
+
+
 def test_an_inline_ask_does_not_overtake_a_message_whose_sender_has_not_woken_anybody(
     room: Any,
 ) -> None:
