@@ -156,7 +156,7 @@ def test_a_child_that_cannot_start_is_told_and_the_others_are_stopped(shop, offi
     assert done.stdout.splitlines() == ["a up", "a down"]
     assert done.stderr.splitlines()[-1] == (
         "understudy: error: shop could not start, because shop/db could not: "
-        "OSError('no database here')"
+        "OSError: no database here"
     )
 
 
