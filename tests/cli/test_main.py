@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import SECONDS, command, environment
 from understudy.cli._console import explain
-from understudy.storage import UnderstudyError
+from understudy.storage import JournalClosed, UnderstudyError
 
 
 def test_the_help_teaches_the_first_steps_and_lists_every_command(tmp_path) -> None:
@@ -100,6 +100,10 @@ def test_an_error_of_ours_speaks_for_the_operating_systems_beneath_it() -> None:
     locked = UnderstudyError("the journal is open in process 7")
     locked.__cause__ = BlockingIOError(11, "Resource temporarily unavailable")
     assert explain(locked) == "the journal is open in process 7"
+
+
+def test_an_error_whose_cause_is_a_text_is_explained_too() -> None:
+    assert "the system has stopped" in explain(JournalClosed("journal", "the system has stopped"))
 
 
 def test_an_error_of_the_operating_system_names_its_file() -> None:

@@ -65,7 +65,8 @@ def explain(error: BaseException) -> str:
     inner: BaseException | None = error
     while inner is not None and inner not in chain:
         chain.append(inner)
-        inner = getattr(inner, "cause", None) or inner.__cause__
+        cause = getattr(inner, "cause", None)  # of some errors of ours it is a text
+        inner = cause if isinstance(cause, BaseException) else inner.__cause__
     ours = [link for link in chain if isinstance(link, UnderstudyError)]
     systems = [link for link in chain if isinstance(link, OSError)]
     told = (ours or systems or [error])[-1]
