@@ -52,6 +52,12 @@ class Ending(Crashing):
         self.stop()
 
 
+def late(system):
+    # The tree beside this application comes to its end before it is made.
+    system.wait(20)
+    return us.SessionHost(system, agents={})
+
+
 def ask(system):
     print("asked:", system.lookup("/user/shop/b").ask("who?"), flush=True)
     return us.SessionHost(system, agents={})
@@ -177,6 +183,24 @@ def test_a_tree_that_has_come_to_its_end_ends_the_server_with_code_zero(serve, s
     assert server.wait() == 0
     assert "the tree shop.toml has ended: Exit.SHUTDOWN" in server.said
     assert "a down" in server.lines.queue
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        ("Ending", 0, "the tree shop.toml has ended: Exit.SHUTDOWN"),
+        ("Crashing", 1, "the tree shop.toml stopped by itself: RestartLimit("),
+    ],
+)
+def test_a_tree_that_ends_before_its_application_is_made_ends_the_server_the_same_way(
+    serve, shop, kind, code, words
+) -> None:
+    top = 'auto_shutdown = "any_significant"\nintensity = 1'
+    shop(child("a"), child("c", kind, restart='"transient"', significant="true"), top=top)
+    server = serve("parts:late", "--tree", "shop.toml", "--port", "0")
+    assert server.wait() == code
+    assert words in server.said
+    assert 'parts.py", line' not in server.said.rpartition(words)[2]  # nobody else is to blame
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ class Branch:
     Attributes:
         name: Its name under `/user`: the file's, without the suffix.
         started: Whether it was given to a system.
+        up: Whether it has started whole.
+        over: Whether it has ended by itself.
         failure: Why it ended, if that was a failure.
     """
 
@@ -27,6 +29,8 @@ class Branch:
         self.file = file
         self.name = file.stem
         self.started = False
+        self.up = False
+        self.over = False
         self.failure: str | None = None
         self._tree: type[Supervisor] | None = None
 
@@ -57,6 +61,7 @@ class Branch:
         def ended(event: ActorStopped) -> None:
             if system.state != "running":
                 return
+            self.over = True
             reason = event.reason
             if reason.abnormal:
                 self.failure = f"the tree {self.file} stopped by itself: {reason!r}"
@@ -66,3 +71,4 @@ class Branch:
 
         system.events.subscribe(ended, ActorStopped, where=lambda event: event.path == path)
         system.spawn(self._tree, name=self.name)
+        self.up = True

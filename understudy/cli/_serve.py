@@ -238,6 +238,8 @@ def run(options: Options, listener: socket.socket) -> int:
         application = _application(options, settings, census, branch)
     except (UnderstudyError, OSError, SystemExit):
         census.stop()
+        if branch is not None and branch.up and branch.over:  # before there was anything to serve
+            return _outcome(branch)
         raise
     except Exception as error:
         # The application's own mistake: its author needs the place, so here a traceback is shown,
@@ -262,6 +264,10 @@ def run(options: Options, listener: socket.socket) -> int:
     except SystemFailed as failed:
         complain(f"the system stopped by itself: {explain(failed)}")
         return EXIT_SYSTEM_FAILED
+    return _outcome(branch)
+
+
+def _outcome(branch: Branch | None) -> int:
     if branch is not None and branch.failure is not None:
         complain(branch.failure)
         return EXIT_SYSTEM_FAILED
