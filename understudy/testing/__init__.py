@@ -8,5 +8,14 @@ from understudy.testing._clock import ManualClock
 from understudy.testing._probe import Received, TestProbe
 from understudy.testing._recorder import EventRecorder
 from understudy.testing._settle import settle
+from understudy.testing._strict import EarlyTell, StrictSends
 
-__all__ = ["EventRecorder", "ManualClock", "Received", "TestProbe", "settle"]
+__all__ = [
+    "EarlyTell",
+    "EventRecorder",
+    "ManualClock",
+    "Received",
+    "StrictSends",
+    "TestProbe",
+    "settle",
+]

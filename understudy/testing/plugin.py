@@ -6,11 +6,14 @@ when it
 - leaves actors running: a second system it did not stop, or a standalone actor;
 - leaves dead letters it did not announce with `@pytest.mark.expects_dead_letters`;
 - had an actor fail, or an error logged, and did not announce it with
-  `@pytest.mark.expects_failures`.
+  `@pytest.mark.expects_failures`;
+- is marked `@pytest.mark.strict_sends`, or the option `understudy_strict = true` is set, and a
+  persistent actor told somebody something before the events of its step were safe.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -31,6 +34,16 @@ _LOGGERS = ("understudy", "pykka")
 _SHOWN = 5  # letters or records named in a failure: enough to see the pattern
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Announce the options of this plugin."""
+    parser.addini(
+        "understudy_strict",
+        "whether persistent actors may not use a plain tell in a step that persists",
+        type="bool",
+        default=False,
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Announce the marks of this plugin."""
     config.addinivalue_line(
@@ -38,6 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers", "expects_failures: actors of the test raise and log on purpose"
+    )
+    config.addinivalue_line(
+        "markers", "strict_sends: a plain tell in a step that persists fails the test"
     )
 
 
@@ -68,6 +84,7 @@ def system(clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[Actor
     from understudy.actors import ActorFailed, DeadLetter
     from understudy.supervision import ActorSystem
     from understudy.testing._settle import settle
+    from understudy.testing._strict import StrictSends
 
     before = set(pykka.ActorRegistry.get_all())
     errors = _Errors()
@@ -87,10 +104,17 @@ def system(clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[Actor
     made = ActorSystem(request.node.name[:40].strip("[]") or "test", clock=clock)
     subscription = made.events.subscribe(keep, DeadLetter, ActorFailed)
     complaints = []
+    strict = StrictSends(made)
+    wanted = request.config.getini("understudy_strict")
+    wanted = wanted or request.node.get_closest_marker("strict_sends") is not None
+    watching = contextlib.ExitStack()
+    if wanted:
+        watching.enter_context(strict.watching())
     try:
         yield made
         settle(made)
     finally:
+        watching.close()
         subscription.cancel()
         made.stop()
         for name in _LOGGERS:
@@ -108,6 +132,7 @@ def system(clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[Actor
         if errors.records:
             said = [record.getMessage() for record in errors.records[:_SHOWN]]
             complaints.append(f"{len(errors.records)} errors were logged: {said}")
+    complaints.extend(map(str, strict.found))
     if complaints:
         pytest.fail("; ".join(complaints), pytrace=False)
 
