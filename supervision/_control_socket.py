@@ -18,6 +18,7 @@ import stat
 import struct
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ PROTOCOL = 1
 
 # A request is a word and a few options, or a piece of an export. A reply may hold the tree of a
 # hundred thousand actors.
+LINE = 16
+"""How many may wait to be let in; who comes then tries again."""
+LINE_SECONDS = 0.01
 MAX_REQUEST = 16 * 1024 * 1024
 MAX_REPLY = 256 * 1024 * 1024
 # The owner's own tool is on the other side; whoever takes longer is stuck, and others wait.
@@ -133,7 +137,7 @@ class ControlSocket:
                     self.path.unlink()
                 listener.bind(address)
             self.path.chmod(0o600)
-            listener.listen(16)
+            listener.listen(LINE)
             listener.setblocking(False)
         except BaseException:
             listener.close()
@@ -214,6 +218,19 @@ class ControlSocket:
             return _refusal("failed", f"{request['op']} failed: {error!r}")
 
 
+def _connect(peer: socket.socket, address: str, until: float) -> None:
+    """Connect, with patience where more ask at once than may stand in line."""
+    while True:
+        try:
+            peer.connect(address)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(LINE_SECONDS)
+        else:
+            return
+
+
 def control_request(data_dir: Path | str, op: str, *, timeout: float = 10.0, **options: Any) -> Any:
     """Ask the system that runs on `data_dir`.
 
@@ -233,13 +250,17 @@ def control_request(data_dir: Path | str, op: str, *, timeout: float = 10.0, **o
         peer.settimeout(timeout)
         try:
             with _address(path) as address:
-                peer.connect(address)
+                _connect(peer, address, time.monotonic() + timeout)
         except FileNotFoundError:
             reason = "it has no control socket" if directory.is_dir() else "there is no such folder"
             raise NoRunningSystem(directory, reason) from None
         except ConnectionRefusedError:
             raise NoRunningSystem(
                 directory, "its control socket is left from a process that has ended"
+            ) from None
+        except BlockingIOError:
+            raise ControlError(
+                "timeout", f"the system in {str(directory)!r} let nobody in within {timeout:g} s"
             ) from None
         except PermissionError:
             raise NoRunningSystem(directory, "its control socket belongs to another user") from None

@@ -10,12 +10,13 @@ import struct
 import subprocess
 import tempfile
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
+from understudy.supervision import _control_socket
 from understudy.supervision._control_socket import (
     ControlError,
     ControlSocket,
@@ -57,6 +58,37 @@ def test_a_request_is_answered_with_plain_data(served, tmp_path) -> None:
         "got": "hello",
         "list": [1, None, b"x"],
     }
+
+
+def test_more_than_may_stand_in_line_are_all_answered(served, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(_control_socket, "LINE", 0)
+    open_door, at_door = threading.Event(), threading.Event()
+
+    def wait(_: object) -> str:
+        at_door.set()
+        open_door.wait(10)
+        return "in"
+
+    served(wait=wait)
+    answers: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(control_request(tmp_path, "wait")))
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    assert at_door.wait(10)
+    with pytest.raises(ControlError, match=r"let nobody in within 0\.05 s"), ExitStack() as line:
+        for _ in range(5):  # the line is full by then
+            control = line.enter_context(socket.socket(socket.AF_UNIX))
+            control.setblocking(False)
+            with suppress(BlockingIOError):
+                control.connect(str(tmp_path / "control.sock"))
+        control_request(tmp_path, "wait", timeout=0.05)
+    open_door.set()
+    for thread in threads:
+        thread.join(10)
+    assert answers == ["in"] * 5
 
 
 def test_many_ask_at_once_and_each_gets_its_own_answer(served, tmp_path) -> None:
