@@ -10,6 +10,7 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
+expect.set_options(timeout=30_000)  # on a loaded machine the first answer takes a while
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
