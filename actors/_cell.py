@@ -55,9 +55,6 @@ GO, IDLE, PARK, YIELD = range(4)
 DEAD: Final = object()
 """The gate of a dead cell: senders see it and are told."""
 
-THROUGHPUT = 512
-"""Messages one actor may handle before the others get a turn, when the mailbox is short."""
-
 BATCH = 1024
 """Messages taken off a long mailbox at once. Bounded, since a batch keeps what it has handled."""
 
@@ -422,9 +419,9 @@ class Cell(pykka.ActorRef[Any]):
             self._us_home.submit(self)
         self._us_rt.came_back(strand)
 
-    def _us_serve_batch(self, strand: Strand, lock: Any, receive: Any) -> int:
+    def _us_serve_batch(self, strand: Strand, lock: Any, receive: Any, most: int) -> int:
         """Serve a long mailbox: a batch at a time is cut off, and what is left of it put back."""
-        batch = self._us_cut(BATCH)
+        batch = self._us_cut(most)
         for message in batch:
             strand.envelope = message
             strand.turns = strand.number = strand.turns + 1
@@ -464,7 +461,7 @@ class Cell(pykka.ActorRef[Any]):
         queue = self._us_queue
         count = len(queue)
         self._us_high = max(self._us_high, count)
-        count = min(count, most)
+        count = min(count, most, BATCH)
         self._us_batch = batch = iter(queue[:count])
         del queue[:count]
         return batch
@@ -479,7 +476,7 @@ class Cell(pykka.ActorRef[Any]):
     def _us_serve_all(self, strand: Strand, lock: Any, until: Future[Any] | None) -> int:
         """Serve any kind of actor, looking at each message as if it were the first."""
         queue = self._us_queue
-        left = THROUGHPUT
+        left = self._us_home.throughput
         while True:
             if self._us_odd:
                 verdict = self._us_attend(strand, lock)

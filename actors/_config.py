@@ -54,10 +54,12 @@ class DispatcherConfig:
 
     threads: handlers that may compute at the same time. One is best under the GIL.
     max_threads: the most threads it may have, those of blocked handlers included.
+    throughput: messages one actor may handle before the others get a turn.
     """
 
     threads: int = _positive(1)
     max_threads: int = _positive(1024)
+    throughput: int = _positive(512)
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,8 @@ class Config:
     data_dir: the folder that the commands work in. A program that makes its own `ActorSystem`
         gives it to that: `ActorSystem(name, config=config, data_dir=config.data_dir)`.
     dispatchers: more dispatchers by name, each a table with `kind` ("pool", "thread",
-        "asyncio") and for a pool `threads` and `max_threads`.
+        "asyncio") and for a pool `threads`, `max_threads`
+            and `throughput`.
 
     A section may be given as a mapping. Frozen all the way down.
 

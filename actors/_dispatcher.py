@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from understudy.actors._cell import Cell
     from understudy.actors._runtime import Runtime
 
-__all__ = ["Dispatcher"]
+__all__ = ["CALL_AT", "THROUGHPUT", "Dispatcher"]
 
+
+THROUGHPUT = 512
+"""Messages one actor may handle before the others get a turn."""
 
 CALL_AT = 4
 """So many actors waiting call whoever dozes; one or two are a conversation."""
@@ -23,6 +26,7 @@ class Dispatcher:
     to run them, and while `dozing` nobody looks whether they are run: then `look_after` sees to
     that. Otherwise handing over an actor is an append, which is why a send spells `submit` out.
 
+    throughput: messages one actor may handle before the others get a turn.
     inline: whether an asker may run its actors on a thread of its own.
     fast: whether plain actors need no look at each message (see `_work`).
     loop: the event loop it runs on, None if it runs on threads.
@@ -32,9 +36,10 @@ class Dispatcher:
     fast = False
     loop: Any = None
 
-    def __init__(self, runtime: Runtime, name: str) -> None:
+    def __init__(self, runtime: Runtime, name: str, throughput: int = THROUGHPUT) -> None:
         self.runtime = runtime
         self.name = name
+        self.throughput = throughput
         self.ready: deque[Cell] = deque()
         self.free = 1
         self.dozing = False

@@ -27,7 +27,7 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from understudy.actors._dispatcher import CALL_AT, Dispatcher
+from understudy.actors._dispatcher import CALL_AT, THROUGHPUT, Dispatcher
 from understudy.actors._errors import Forked
 from understudy.actors._strand import LOOKS, Strand, Unwind, local, yield_cpu
 from understudy.actors._work import serve_ready
@@ -115,9 +115,15 @@ class Pool(Dispatcher):
     fast = True
 
     def __init__(
-        self, runtime: Runtime, name: str, *, threads: int = 1, max_threads: int = 1024
+        self,
+        runtime: Runtime,
+        name: str,
+        *,
+        threads: int = 1,
+        max_threads: int = 1024,
+        throughput: int = THROUGHPUT,
     ) -> None:
-        super().__init__(runtime, name)
+        super().__init__(runtime, name, throughput)
         self.base_slots = threads
         self.max_threads = max_threads
         self.free = threads
@@ -473,6 +479,8 @@ class Pool(Dispatcher):
             "parked": parked,
             "running": sum(1 for worker in workers if worker.current is not None),
             "slots": self.slots,
+            "max_threads": self.max_threads,
+            "throughput": self.throughput,
             "queued": len(self.ready),
         }
 

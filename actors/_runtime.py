@@ -20,6 +20,7 @@ import pykka
 from understudy.actors._cell import OPEN, Cell
 from understudy.actors._class_info import class_info
 from understudy.actors._clock import SystemClock
+from understudy.actors._dispatcher import THROUGHPUT
 from understudy.actors._errors import (
     ActorDeadError,
     BlockingAsk,
@@ -119,6 +120,7 @@ class Runtime:
             as long as it takes.
         system: the `ActorSystem`, for `context.system`.
         max_threads: the most threads the default pool may have.
+        throughput: messages one actor of it may handle before the others get a turn.
         dispatchers: more dispatchers by name: a dict of keyword arguments of a `Pool` each.
     """
 
@@ -132,6 +134,7 @@ class Runtime:
         system: Any = None,
         config: Any = None,
         max_threads: int = 1024,
+        throughput: int = THROUGHPUT,
         dispatchers: dict[str, Any] | None = None,
     ) -> None:
         self.name = name
@@ -141,6 +144,7 @@ class Runtime:
         if config is not None:
             ask_timeout = config.ask_timeout if ask_timeout is None else ask_timeout
             max_threads = config.dispatcher.max_threads
+            throughput = config.dispatcher.throughput
             dispatchers = {**config.dispatchers, **(dispatchers or {})}
         threads = config.dispatcher.threads if config is not None else 1
         self.system = system
@@ -170,7 +174,9 @@ class Runtime:
         self._count_lock = threading.RLock()  # a strand's finalizer may come at any point
         self._dispatcher_lock = threading.Lock()
         self.dispatchers: dict[str, Any] = {
-            "pool": Pool(self, "pool", threads=threads, max_threads=max_threads),
+            "pool": Pool(
+                self, "pool", threads=threads, max_threads=max_threads, throughput=throughput
+            ),
             "thread": ThreadPerActor(self, "thread"),
             "asyncio": EventLoop(self, "asyncio"),
         }

@@ -11,7 +11,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from understudy.actors import _handle
-from understudy.actors._cell import CLOSED, IDLE, NEAR, PLAIN, THROUGHPUT, YIELD
+from understudy.actors._cell import CLOSED, IDLE, NEAR, PLAIN, YIELD
 from understudy.actors._strand import INLINE_DEPTH
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def serve_ready(pool: Pool, worker: Worker) -> bool:
     ready = pool.ready
     context = worker.context
     runtime = pool.runtime
+    throughput = pool.throughput
     while worker.slot and pool.free >= 0:
         try:
             cell: Any = ready.popleft()
@@ -53,7 +54,7 @@ def serve_ready(pool: Pool, worker: Worker) -> bool:
             if worker.runtime is not runtime:
                 worker.adopt(runtime)
             queue = cell._us_queue
-            left = THROUGHPUT
+            left = throughput
             receive: Any = None
             while True:
                 if cell._us_odd:
@@ -68,8 +69,10 @@ def serve_ready(pool: Pool, worker: Worker) -> bool:
                     receive = cell._us_actor.on_receive
                 count = len(queue)
                 if count > NEAR:
-                    verdict = cell._us_serve_batch(worker, lock, receive)
-                    if verdict:
+                    verdict = cell._us_serve_batch(worker, lock, receive, left)
+                    left -= min(count, left)
+                    if verdict or not left:
+                        verdict = verdict or YIELD
                         break
                     continue
                 if not count:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from understudy.supervision._system import ActorSystem
@@ -26,6 +26,8 @@ class SystemStats:
         threads: threads of the system's dispatchers.
         frozen: actors the detector found frozen.
         late_sweeps: sweeps of the detector that came late and judged nobody.
+        dispatchers: of each by name: its kind, threads, handlers running, actors queued; of a
+            pool also its slots, parked threads, limit of threads, throughput.
 
     """
 
@@ -39,8 +41,9 @@ class SystemStats:
     threads: int = 0
     frozen: int = 0
     late_sweeps: int = 0
+    dispatchers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
@@ -62,4 +65,5 @@ def collect(system: ActorSystem) -> SystemStats:
         threads=kernel.threads,
         frozen=0 if watcher is None else watcher.frozen,
         late_sweeps=0 if watcher is None else watcher.judge.late_sweeps,
+        dispatchers=kernel.dispatchers,
     )

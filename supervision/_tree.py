@@ -38,6 +38,7 @@ class TreeNode:
         name: last part of it.
         cls: name of its class.
         kind: `"system"`, `"supervisor"` or `"worker"`.
+        dispatcher: name of the dispatcher it runs on; empty for one that is not there.
         state: `running`, `starting`, `restarting`, `stopping` or `stopped`; of one that has been
             in a handler for long also what the failure detector holds: `busy`, `waiting` (on a
             lease or for an answer), `frozen`.
@@ -62,6 +63,7 @@ class TreeNode:
     message: str | None = None
     seconds: float | None = None
     last_failure: str | None = None
+    dispatcher: str = ""
     children: tuple[TreeNode, ...] = field(default=())
 
     def walk(self) -> Iterator[TreeNode]:
@@ -94,6 +96,7 @@ class TreeNode:
             "name": self.name,
             "class": self.cls,
             "kind": self.kind,
+            "dispatcher": self.dispatcher,
             "state": self.state,
             "restarts": self.restarts,
             "depth": self.depth,
@@ -109,6 +112,8 @@ class TreeNode:
 
     def _lines(self, lead: str, branch: str, below: str) -> Iterator[str]:
         facts = [f"{self.name}  {self.cls}", self.state]
+        if self.dispatcher not in {"", "pool"}:
+            facts.append(f"on {self.dispatcher}")
         if self.restarts:
             facts.append(f"restarted {self.restarts}x")
         if self.depth:
@@ -179,6 +184,7 @@ class _Picture:
             "message": None if message is None else short(message, 80),
             "seconds": self._system.running_for(ref) if ref in self._working else None,
             "last_failure": last_failure,
+            "dispatcher": ref._us_home.name,
             "children": children,
         }
 

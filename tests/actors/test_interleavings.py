@@ -10,8 +10,7 @@ import pytest
 
 import understudy.actors as us
 from understudy.actors import ActorRef
-from understudy.actors._cell import THROUGHPUT
-from understudy.actors._dispatcher import Dispatcher
+from understudy.actors._dispatcher import THROUGHPUT, Dispatcher
 from understudy.actors._pool import Worker
 from understudy.actors._strand import INLINE_DEPTH, local, strand_here
 from understudy.actors._work import serve_ready
@@ -44,8 +43,8 @@ class ByHand(Dispatcher):
 
     inline = True
 
-    def __init__(self, room: Any, way: str) -> None:
-        super().__init__(room.runtime, "by hand")
+    def __init__(self, room: Any, way: str, throughput: int) -> None:
+        super().__init__(room.runtime, "by hand", throughput)
         self.way = way
         self.noted: list[bool] = []
 
@@ -91,10 +90,12 @@ def on_another_thread(call: Any) -> None:
     assert not thread.is_alive()
 
 
-def take_over(room: Any, ref: ActorRef[Any], way: str = "strand") -> ByHand:
+def take_over(
+    room: Any, ref: ActorRef[Any], way: str = "strand", throughput: int = THROUGHPUT
+) -> ByHand:
     """From here on nobody runs the actor but the test, by `serve`."""
     assert room.runtime.wait_quiet(WAIT) == []
-    ref._us_home = hand = ByHand(room, way)
+    ref._us_home = hand = ByHand(room, way, throughput)
     return hand
 
 
@@ -198,6 +199,22 @@ def test_an_actor_that_always_has_something_to_do_gives_its_thread_away(
     hand.serve(ref)
     assert len(seen_by(ref)) == THROUGHPUT
     assert hand.noted == [True]
+
+
+@pytest.mark.parametrize("waiting", [4, 7, 8, 9, 20, 3000])
+def test_others_get_a_turn_after_as_many_messages_as_the_dispatcher_says(
+    room: Any, way: str, waiting: int
+) -> None:
+    ref = room.spawn(Log)
+    hand = take_over(room, ref, way, throughput=7)
+    for number in range(waiting):
+        ref.tell(number)
+    for turn in range(1, waiting // 7 + 2):
+        hand.noted.clear()
+        hand.serve(ref)
+        handled = min(7 * turn, waiting)
+        assert seen_by(ref) == list(range(handled))
+        assert hand.noted == [True] or handled == waiting
 
 
 def test_context_variables_set_while_an_asker_serves_its_future_stay_the_actors(room: Any) -> None:

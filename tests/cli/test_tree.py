@@ -15,6 +15,7 @@ def node(name: str, *children: dict, **facts) -> dict:
         "name": name,
         "path": f"/{name}",
         "class": "Actor",
+        "dispatcher": "pool",
         "state": "running",
         "restarts": 0,
         "depth": 0,
@@ -51,9 +52,10 @@ def test_what_an_actor_does_and_did_is_in_its_line() -> None:
         current={"message": "'sort'", "seconds": 0.25},
         last_failure="ValueError('no')",
         state="restarting",
+        dispatcher="reports",
     )
     line = rows(busy, colour=False)[1]
-    for word in ("restarting", "3", "12 (2.5s)", "'sort' for 250ms", "ValueError('no')"):
+    for word in ("reports", "restarting", "3", "12 (2.5s)", "'sort' for 250ms", "ValueError('no')"):
         assert word in line
 
 

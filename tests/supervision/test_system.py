@@ -73,6 +73,22 @@ def test_a_tree_is_text_as_well(system: ActorSystem) -> None:
     assert "   └─ a  Probe, running" in text
 
 
+def test_dispatchers_are_visible_in_the_tree_and_in_the_numbers() -> None:
+    config = Config(dispatchers={"reports": {"kind": "pool", "threads": 2, "throughput": 5}})
+    with ActorSystem("numbers", config=config) as system:
+        system.spawn(Echo, name="usual")
+        system.spawn(Echo, name="mine", dispatcher="thread")
+        system.spawn(Echo, name="report", dispatcher="reports").ask(1, timeout=10.0)
+        tree = system.tree()
+        nodes = {node.name: node.dispatcher for node in tree.walk()}
+        assert (nodes["usual"], nodes["mine"], nodes["report"]) == ("pool", "thread", "reports")
+        assert tree.as_dict()["dispatcher"] == "pool"
+        assert "report  Echo, running, on reports" in str(tree)
+        reports = system.stats().dispatchers["reports"]
+        assert (reports["kind"], reports["slots"], reports["throughput"]) == ("pool", 2, 5)
+        assert system.stats().as_dict()["dispatchers"]["pool"]["max_threads"] == 1024
+
+
 def test_a_tree_tells_restarts_failures_mail_and_work(
     system: ActorSystem, clock: ManualClock, log: Log
 ) -> None:

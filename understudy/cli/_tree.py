@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 CHILDREN_SHOWN = 50
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
-HEADINGS = ("actor", "class", "state", "restarts", "mailbox", "now", "last failure")
+HEADINGS = ("actor", "class", "on", "state", "restarts", "mailbox", "now", "last failure")
+STATE = HEADINGS.index("state")
 STATE_COLOURS = {
     "running": typer.colors.GREEN,
     "starting": typer.colors.CYAN,
@@ -122,14 +123,14 @@ def rows(root: dict[str, Any], *, colour: bool) -> list[str]:
     table: list[Sequence[str]] = [HEADINGS]
     states = [""]
     for name, node in _walk(root, "", "", ""):
-        table.append((name, *(_cells(node) if node is not None else ("",) * 6)))
+        table.append((name, *(_cells(node) if node is not None else ("",) * (len(HEADINGS) - 1))))
         states.append(str(node.get("state", "")) if node is not None else "")
     widths = [max(len(row[column]) for row in table) for column in range(len(HEADINGS))]
     lines = []
     for row, state in zip(table, states, strict=True):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         if colour and state in STATE_COLOURS:
-            cells[2] = typer.style(cells[2], fg=STATE_COLOURS[state])
+            cells[STATE] = typer.style(cells[STATE], fg=STATE_COLOURS[state])
         lines.append("  ".join(cells).rstrip())
     return lines
 
@@ -161,6 +162,7 @@ def _cells(node: dict[str, Any]) -> tuple[str, ...]:
     restarts = node.get("restarts") or 0
     return (
         str(node.get("class") or ""),
+        str(node.get("dispatcher") or ""),
         str(node.get("state") or ""),
         str(restarts) if restarts else "",
         mailbox,
