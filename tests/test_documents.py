@@ -15,6 +15,8 @@ import pytest
 import typer
 
 import understudy as us
+import understudy.agents as us_agents
+import understudy.gateway as us_gateway
 from understudy.cli import app
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -212,11 +214,10 @@ def test_every_error_of_the_gateway_stands_in_its_table() -> None:
     told = set(
         re.findall(r"`([a-z_]+)`", "\n".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)))
     )
-    source = "".join(
-        path.read_text(encoding="utf-8") for path in sorted((ROOT / "gateway").glob("*.py"))
-    )
+    gateway, agents = (pathlib.Path(str(room.__file__)).parent for room in (us_gateway, us_agents))
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted(gateway.glob("*.py")))
     raised = set(re.findall(r"(?:GatewayError|Verdict)\(\s*\"([a-z_]+)\"", source))
-    session = (ROOT / "agents/_session.py").read_text(encoding="utf-8")
+    session = (agents / "_session.py").read_text(encoding="utf-8")
     raised |= set(re.findall(r"\(\s*\"([a-z]+_[a-z]+|interrupted)\",\s", session))
     assert len(raised) > 20
     assert not raised - told
