@@ -179,6 +179,8 @@ class _Call:
     def _read(self, response: HTTPResponse, hand_over: Any) -> None:
         finished = False
         for line in response:
+            if self._closed:
+                return  # nobody listens any more; `run` closes the connection
             if not line.startswith(b"data:"):
                 continue  # comments, event names and the blank line between events
             data = line[5:].strip()
