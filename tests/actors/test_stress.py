@@ -1,7 +1,8 @@
 """Everything at once, from many threads and two event loops; afterwards all is accounted for.
 
-A few seconds by default; `UNDERSTUDY_STRESS_SECONDS=600` for the long run. A million actors in
-one process: `UNDERSTUDY_MILLION=1`.
+A few seconds by default; `UNDERSTUDY_STRESS_SECONDS=600` for the long run, with
+`-o faulthandler_timeout=0`: the stacks that pytest writes after two minutes are read while other
+threads run, which can end the process. A million actors in one process: `UNDERSTUDY_MILLION=1`.
 """
 
 from __future__ import annotations
